@@ -1,0 +1,180 @@
+"""What the commands sample, evaluate, encode, decode and datasets do."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from graphgan import __version__
+from graphgan.cli.commands import CommandError, Datasets, Decode, Encode, Evaluate, Sample
+
+if TYPE_CHECKING:
+    from pymatgen.core import Structure
+
+    from graphgan.report import Report
+
+
+def sample(command: Sample) -> int:
+    """`graphgan sample`."""
+    from graphgan.cli.prepare import choose_device
+    from graphgan.data import write_structures
+    from graphgan.sampling import load_model
+
+    if command.n < 1:
+        raise CommandError(f"-n is {command.n}, expected at least 1")
+    model = load_model(command.model, choose_device(command.device))
+    most = model.encoding.max_atoms
+    if command.num_atoms is not None and not 1 <= command.num_atoms <= most:
+        raise CommandError(f"--num-atoms is {command.num_atoms}, this model makes 1 to {most}")
+    start = time.perf_counter()
+    structures = model.sample(command.n, seed=command.seed, num_atoms=command.num_atoms)
+    seconds = time.perf_counter() - start
+    if command.symmetrize is not None:
+        structures = symmetrize_all(structures, command.symmetrize)
+    comment = f"graphgan {__version__}; model {model.name}, step {model.step}; seed {command.seed}"
+    if command.symmetrize is not None:
+        comment += f"; symmetrized within {command.symmetrize:g} A"
+    write_structures(structures, command.out, comment=comment, progress=True, overwrite=command.overwrite)
+    failed = sum(s is None for s in structures)
+    rate = command.n / seconds
+    say(
+        f"{command.n} crystals in {seconds:.2f} s ({rate:.0f} a second), {failed} failed to decode: {command.out}"
+    )
+    return 0
+
+
+def symmetrize_all(structures: list[Structure | None], tolerance: float) -> list[Structure | None]:
+    """Every crystal symmetrised; those without symmetry within the tolerance as they are."""
+    from graphgan.cells import SymmetryError, symmetrize
+
+    if tolerance <= 0:
+        raise CommandError(f"--symmetrize is {tolerance:g}, expected more than 0 Å")
+    done: list[Structure | None] = []
+    for structure in structures:
+        try:
+            done.append(None if structure is None else symmetrize(structure, tolerance))
+        except SymmetryError:
+            done.append(structure)
+    return done
+
+
+def evaluate(command: Evaluate) -> int:
+    """`graphgan evaluate`."""
+    from graphgan.data import read
+    from graphgan.report import evaluate as evaluate_structures
+
+    log = None
+    if command.log is not None:
+        log = _log_of(command.log)
+    found = read(command.samples, check=False, progress=True, cache=False)
+    # What could not be read was asked for all the same: it stays in every denominator.
+    samples: list[Structure | None] = [*found.structures, *[None] * len(found.skipped)]
+    ids = [*found.ids, *(s.entry for s in found.skipped)]
+    reference = _real(command.reference, command.reference_split)
+    train = _real(command.train, command.train_split)
+    report = evaluate_structures(samples, reference, train, seed=command.seed, ids=ids, progress=True)
+    command.out.mkdir(parents=True, exist_ok=True)
+    if found.skipped:
+        found.write_skipped(command.out / "skipped.csv")
+    details = {"samples": command.samples, "seed": str(command.seed), "graphgan": __version__}
+    details |= {"reference": command.reference} if command.reference else {}
+    details |= {"training set": command.train} if command.train else {}
+    title = f"Evaluation of {Path(command.samples).name}"
+    finish_report(report, command.out, title, log, details)
+    return 0
+
+
+def finish_report(
+    report: Report, folder: Path, title: str, log: list[dict] | None, details: dict[str, str]
+) -> None:
+    """Save a report and print it."""
+    page = report.save(folder, title=title, log=log, details=details)
+    print(report)
+    say(f"report: {page}")
+
+
+def encode(command: Encode) -> int:
+    """`graphgan encode`."""
+    from graphgan.cli.prepare import default_split, read_data
+    from graphgan.config import Config, EncodingOptions
+    from graphgan.encodings import GraphEncoding
+
+    if command.out.suffix != ".npz":
+        raise CommandError(f"{command.out}: --out must end in .npz")
+    config = Config(encoding=EncodingOptions(max_atoms=command.max_atoms))
+    found = read_data(command.data, command.split or default_split(command.data), config, True)
+    encoding = GraphEncoding(command.max_atoms)
+    crystals, kept = encoding.fit_encode(found.structures)
+    command.out.parent.mkdir(parents=True, exist_ok=True)
+    encoding.save(command.out, crystals)
+    large = len(found.structures) - len(kept)
+    say(f"{len(kept)} crystals encoded, {len(found.skipped)} skipped, {large} too large: {command.out}")
+    return 0
+
+
+def decode(command: Decode) -> int:
+    """`graphgan decode`."""
+    from graphgan.data import write_structures
+    from graphgan.encodings import GraphEncoding
+
+    encoding, crystals = GraphEncoding.load(command.data)
+    structures = encoding.decode(crystals)
+    comment = f"graphgan {__version__}; decoded from {command.data.name}"
+    write_structures(structures, command.out, comment=comment, progress=True, overwrite=command.overwrite)
+    say(f"{len(structures)} crystals: {command.out}")
+    return 0
+
+
+def datasets(command: Datasets) -> int:
+    """`graphgan datasets`."""
+    from graphgan.data import cache_folder, clear_cache, list_datasets
+    from graphgan.data.cards import find_card
+
+    if command.clear_cache:
+        print(f"{clear_cache()} files removed from {cache_folder()}")
+        return 0
+    cards = list_datasets()
+    if command.name is None:
+        for card in cards:
+            print(f"{card.name:<20} {'shipped' if card.file else 'remote ':<8} {card.title}")
+        print(f"\ngraphgan datasets NAME tells how to get one. Parsed files are cached in {cache_folder()}.")
+        return 0
+    card = find_card(command.name)
+    if card is None:
+        raise CommandError(f"{command.name}: no such data set; there are {', '.join(c.name for c in cards)}")
+    for field in dataclasses.fields(card):
+        value = getattr(card, field.name)
+        if isinstance(value, dict) or hasattr(value, "items"):
+            value = "; ".join(f"{key}: {text}" for key, text in value.items())
+        elif isinstance(value, (list, tuple)):
+            value = "\n              ".join(map(str, value))
+        if value not in (None, ""):
+            print(f"{field.name + ':':<13} {value}")
+    return 0
+
+
+def _real(data: str | None, split: str | None) -> list[Structure] | None:
+    """Real crystals of DATA to compare with."""
+    from graphgan.cli.prepare import default_split
+    from graphgan.data import read
+
+    if data is None:
+        return None
+    return read(data, split=split or default_split(data), progress=True).structures
+
+
+def _log_of(folder: Path) -> list[dict]:
+    from graphgan.cli.train import read_log
+
+    path = folder / "log.jsonl" if folder.is_dir() else folder
+    if not path.is_file():
+        raise CommandError(f"{folder}: there is no log.jsonl")
+    return read_log(path)
+
+
+def say(line: str) -> None:
+    """News on stderr, so that what a command prints stays clean."""
+    print(line, file=sys.stderr)

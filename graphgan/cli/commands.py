@@ -1,0 +1,242 @@
+"""The commands and their flags, as dataclasses; what they do is imported when they run."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Literal, Protocol
+
+import tyro
+
+from graphgan import __version__
+from graphgan.config import Config, load_config
+from graphgan.errors import UserError
+
+
+class CommandError(UserError):
+    """A command line that cannot be carried out."""
+
+
+class Command(Protocol):
+    """A parsed command line."""
+
+    def run(self) -> int:
+        """Do it; returns the exit code."""
+        ...
+
+
+Seed = Annotated[int, tyro.conf.arg(help="Of the random numbers.")]
+Device = Literal["auto", "cpu", "cuda"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Train:
+    """Learn to make crystals like those in DATA. Ctrl-C saves and stops; --resume goes on."""
+
+    data: tyro.conf.Positional[str]
+    """Name of a data set, or a CIF or POSCAR file, a folder of them, .zip, .csv, .json, .extxyz, .db, or the .npz of
+    `graphgan encode --encoding graph`."""
+    out: Path
+    """Run folder to make."""
+    config: Path | None = None
+    """YAML file of options; flags win over it."""
+    split: str | None = None
+    """Part of DATA to train on, where it has parts; a named set trains on its part train."""
+    validation: str | None = None
+    """Crystals kept out of training for reconstruction and for choosing best.pt; otherwise 5 % of DATA, at most 500."""
+    resume: bool = False
+    """Go on from the last checkpoint of the run folder, with the options saved there."""
+    quiet: bool = False
+    """Say nothing but errors."""
+    options: Annotated[Config, tyro.conf.arg(name="")] = dataclasses.field(default_factory=Config)
+
+    def run(self) -> int:
+        from graphgan.cli.prepare import train
+
+        return train(self)
+
+
+@dataclasses.dataclass(frozen=True)
+class Sample:
+    """Make crystals with a trained model: a run folder or a checkpoint file."""
+
+    model: tyro.conf.Positional[str]
+    """Run folder or checkpoint."""
+    out: Path
+    """Folder for CIFs, or a file .zip, .extxyz, .csv or .json."""
+    n: Annotated[int, tyro.conf.arg(aliases=["-n"])] = 1000
+    """How many."""
+    seed: Seed = 0
+    num_atoms: int | None = None
+    """Atoms a cell; otherwise drawn from the training distribution."""
+    symmetrize: float | None = None
+    """Move atoms and cell onto the symmetry found within this many Å."""
+    device: Device = "auto"
+    """auto takes a GPU where there is one."""
+    overwrite: bool = False
+    """Replace OUT if it exists."""
+
+    def run(self) -> int:
+        from graphgan.cli.actions import sample
+
+        return sample(self)
+
+
+@dataclasses.dataclass(frozen=True)
+class Evaluate:
+    """Judge crystals, ours or anybody's: metrics.json, per_structure.csv and report.html."""
+
+    samples: tyro.conf.Positional[str]
+    """Crystals to judge: any form of DATA. Unreadable entries count as failures."""
+    out: Path
+    """Folder of the results."""
+    reference: str | None = None
+    """Real crystals for distributions: any form of DATA."""
+    reference_split: str | None = None
+    """Part of the reference, where it has parts."""
+    train: str | None = None
+    """Training crystals for novelty: any form of DATA."""
+    train_split: str | None = None
+    """Part of the training crystals, where they have parts."""
+    log: Path | None = None
+    """Run folder whose loss curves go into the report."""
+    seed: Seed = 0
+
+    def run(self) -> int:
+        from graphgan.cli.actions import evaluate
+
+        return evaluate(self)
+
+
+@dataclasses.dataclass(frozen=True)
+class Encode:
+    """Turn structures into tensors."""
+
+    data: tyro.conf.Positional[str]
+    """Any form of DATA."""
+    out: Path
+    """An .npz file; `graphgan train` takes it, also on a machine without pymatgen."""
+    encoding: Literal["graph"] = "graph"
+    """How."""
+    split: str | None = None
+    """Part of DATA, where it has parts."""
+    max_atoms: int = 20
+    """Crystals with more atoms in the primitive cell are left out."""
+
+    def run(self) -> int:
+        from graphgan.cli.actions import encode
+
+        return encode(self)
+
+
+@dataclasses.dataclass(frozen=True)
+class Decode:
+    """Turn tensors back into structures."""
+
+    data: tyro.conf.Positional[Path]
+    """What `graphgan encode` wrote."""
+    out: Path
+    """Folder for CIFs, or a file .zip, .extxyz, .csv or .json."""
+    overwrite: bool = False
+    """Replace OUT if it exists."""
+
+    def run(self) -> int:
+        from graphgan.cli.actions import decode
+
+        return decode(self)
+
+
+@dataclasses.dataclass(frozen=True)
+class Datasets:
+    """List the data sets, or show the card of one."""
+
+    name: tyro.conf.Positional[str | None] = None
+    """Of a data set."""
+    clear_cache: bool = False
+    """Remove what was parsed before."""
+
+    def run(self) -> int:
+        from graphgan.cli.actions import datasets
+
+        return datasets(self)
+
+
+@dataclasses.dataclass(frozen=True)
+class Demo:
+    """The whole path in a few minutes: embedded data, training, crystals, evaluation, report.html."""
+
+    out: Path = Path("graphgan-demo")
+    """Folder of everything it makes."""
+    minutes: float = 3.0
+    """Of training."""
+    n: Annotated[int, tyro.conf.arg(aliases=["-n"])] = 100
+    """Crystals to sample."""
+    seed: Seed = 0
+    device: Device = "auto"
+    """auto takes a GPU where there is one."""
+
+    def run(self) -> int:
+        from graphgan.cli.demo import demo
+
+        return demo(self)
+
+
+COMMANDS: dict[str, type[Command]] = {
+    "demo": Demo,
+    "train": Train,
+    "sample": Sample,
+    "evaluate": Evaluate,
+    "encode": Encode,
+    "decode": Decode,
+    "datasets": Datasets,
+}
+
+
+def parse(words: Sequence[str]) -> Command:
+    """The command of a command line; SystemExit after help, version or wrong flags; CommandError for a word that is no
+    command."""
+    if not words or words[0] in ("-h", "--help"):
+        print(_overview())
+        raise SystemExit(0)
+    if words[0] == "--version":
+        print(f"graphgan {__version__}")
+        raise SystemExit(0)
+    name, rest = words[0], list(words[1:])
+    if name not in COMMANDS:
+        near = difflib.get_close_matches(name, COMMANDS, n=1)
+        hint = f"; did you mean {near[0]}?" if near else f"; there are {', '.join(COMMANDS)}"
+        raise CommandError(f"{name} is no command{hint}")
+    default = None
+    if name == "train":
+        default = Train(data=tyro.MISSING, out=tyro.MISSING, options=_base_config(rest))
+    return tyro.cli(COMMANDS[name], prog=f"graphgan {name}", args=rest, default=default)
+
+
+def _base_config(words: list[str]) -> Config:
+    """The options that flags start from: of --config, or of the run folder that is resumed."""
+    given = {flag: _value_of(flag, words) for flag in ("--config", "--out")}
+    if given["--config"]:
+        return load_config(given["--config"])
+    saved = Path(given["--out"] or "") / "config.yaml"
+    if "--resume" in words and given["--out"] and saved.is_file():
+        return load_config(saved)
+    return Config()
+
+
+def _value_of(flag: str, words: list[str]) -> str | None:
+    for index, word in enumerate(words):
+        if word == flag and index + 1 < len(words):
+            return words[index + 1]
+        if word.startswith(flag + "="):
+            return word.removeprefix(flag + "=")
+    return None
+
+
+def _overview() -> str:
+    lines = ["usage: graphgan COMMAND [--flags]", "", "Generate crystals in one network pass.", ""]
+    for name, kind in COMMANDS.items():
+        lines.append(f"  {name:<10} {(kind.__doc__ or '').splitlines()[0]}")
+    lines += ["", "graphgan COMMAND --help tells more; graphgan --version tells the version."]
+    return "\n".join(lines)

@@ -1,0 +1,221 @@
+"""From DATA to a run: read, encode, keep validation crystals out, choose device and threads; then train."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+
+from graphgan.cli.commands import CommandError, Train
+from graphgan.cli.progress import RunProgress
+from graphgan.cli.train import Interrupted, Judge, Run
+from graphgan.config import Config, save_config
+from graphgan.encodings import GraphEncoding
+from graphgan.graph_tensor import GraphTensor
+
+if TYPE_CHECKING:
+    from pymatgen.core import Structure
+
+    from graphgan.data import ReadResult
+
+HELD_OUT_SHARE, HELD_OUT_MOST = 0.05, 500
+
+
+@dataclasses.dataclass(eq=False)
+class Prepared:
+    """What a run trains on. `structures` of the validation set are None when DATA came as tensors."""
+
+    encoding: GraphEncoding
+    crystals: GraphTensor
+    validation: GraphTensor
+    validation_structures: list[Structure] | None
+    skipped: int
+
+
+def train(command: Train) -> int:
+    """`graphgan train`."""
+    config, folder = command.options, command.out
+    started = (folder / "checkpoints" / "last.pt").is_file()
+    if started and not command.resume:
+        raise CommandError(f"{folder}: holds a run already; add --resume to go on, or take another --out")
+    if command.resume and not started:
+        raise CommandError(f"{folder}: there is no checkpoint to resume from")
+    if folder.exists() and not folder.is_dir():
+        raise CommandError(f"{folder}: is a file, --out needs a folder")
+    device = choose_device(config.device)
+    set_threads(config.threads)
+    progress = RunProgress(config, quiet=command.quiet)
+    folder.mkdir(parents=True, exist_ok=True)
+    prepared = prepare(command, config, folder, progress)
+    save_config(config, folder / "config.yaml")
+    run = Run(
+        config,
+        prepared.encoding,
+        prepared.crystals,
+        prepared.validation,
+        folder,
+        device=device,
+        judge=judge_against(prepared.validation_structures),
+        match=match_rate(prepared.encoding) if prepared.validation_structures is not None else None,
+        progress=progress,
+    )
+    if command.resume:
+        run.resume()
+    progress.say(
+        f"{len(prepared.crystals)} crystals, {len(prepared.validation)} for validation, {prepared.skipped} skipped; "
+        f"{len(prepared.encoding.elements)} elements; {device}, {torch.get_num_threads()} threads"
+    )
+    try:
+        run.train()
+    except Interrupted as stop:
+        print(f"graphgan: {stop}; go on with --resume", file=sys.stderr)
+        return 130
+    return 0
+
+
+def prepare(command: Train, config: Config, folder: Path, progress: RunProgress) -> Prepared:
+    """Read and encode DATA; entries that cannot be used go to skipped.csv in the run folder."""
+    encoding = GraphEncoding(config.encoding.max_atoms, config.encoding.primitive)
+    if is_encoded(command.data):
+        encoding, crystals = GraphEncoding.load(command.data)
+        train_rows, held = _hold_out(len(crystals), config.seed)
+        return Prepared(encoding, crystals[train_rows], crystals[held], None, 0)
+    from graphgan.data import Skipped
+
+    found = read_data(command.data, command.split or default_split(command.data), config, not command.quiet)
+    progress.say(f"encoding {len(found.structures)} crystals")
+    crystals, kept = encoding.fit_encode(found.structures)
+    structures = [found.structures[i] for i in kept]
+    left_out = sorted(set(range(len(found.structures))) - set(kept))
+    reason = f"more than {config.encoding.max_atoms} atoms in the cell"
+    skipped = [*found.skipped, *(Skipped(found.ids[i], reason) for i in left_out)]
+    dataclasses.replace(found, skipped=skipped).write_skipped(folder / "skipped.csv")
+    if skipped:
+        progress.say(f"{len(skipped)} entries skipped: {folder / 'skipped.csv'} says which and why")
+    if command.validation is not None:
+        held_structures = read_data(command.validation, None, config, not command.quiet).structures
+        usable = encoding.encodable(held_structures)
+        if not usable:
+            raise CommandError(
+                f"{command.validation}: no crystal fits the elements and size of {command.data}"
+            )
+        held_structures = [held_structures[i] for i in usable]
+        validation = encoding.encode(held_structures)
+        return Prepared(encoding, crystals, validation, held_structures, len(skipped))
+    train_rows, held = _hold_out(len(crystals), config.seed)
+    return Prepared(
+        encoding, crystals[train_rows], crystals[held], [structures[i] for i in held], len(skipped)
+    )
+
+
+def _hold_out(n: int, seed: int) -> tuple[list[int], list[int]]:
+    """(rows to train on, rows held out); the same for the same seed. Sets too small to part with any validate on
+    themselves."""
+    count = min(round(HELD_OUT_SHARE * n), HELD_OUT_MOST)
+    if count < 1:
+        return list(range(n)), list(range(n))
+    order = torch.randperm(n, generator=torch.Generator().manual_seed(seed)).tolist()
+    return sorted(order[count:]), sorted(order[:count])
+
+
+def read_data(data: str, split: str | None, config: Config, progress: bool) -> ReadResult:
+    """Crystals of DATA. The reader's limit is loose, since the cell given may be a large multiple of the primitive."""
+    from graphgan.data import read
+
+    return read(data, split=split, max_atoms=16 * config.encoding.max_atoms, progress=progress)
+
+
+def default_split(data: str) -> str | None:
+    """Named sets with parts train on their part train."""
+    from graphgan.data.cards import find_card
+
+    card = None if Path(data).exists() else find_card(data)
+    return "train" if card is not None and "train" in card.rows else None
+
+
+def is_encoded(data: str) -> bool:
+    """Whether DATA is the .npz of `graphgan encode`."""
+    import zipfile
+
+    path = Path(data)
+    if path.suffix != ".npz" or not zipfile.is_zipfile(path):
+        return False
+    with zipfile.ZipFile(path) as archive:
+        return "graphgan_encoding.npy" in archive.namelist()
+
+
+def choose_device(name: str) -> torch.device:
+    """The device of a name; auto takes a GPU where there is one. CommandError for a GPU that is not there."""
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    if name == "cuda" and not torch.cuda.is_available():
+        raise CommandError("--device cuda: torch finds no GPU here; use --device cpu")
+    return torch.device(name)
+
+
+def set_threads(threads: int) -> None:
+    """Let torch use `threads` CPU threads; 0 means the cores this process may use."""
+    torch.set_num_threads(threads or len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1)
+
+
+def judge_against(reference: Sequence[Structure] | None) -> Judge | None:
+    """Numbers of a small sample against `reference`, for choosing a checkpoint.
+
+    score = (1 - validity) + (1 - uniqueness of formulas) + Wasserstein distances of density, number of elements and
+    nearest-neighbour distance, each over the reference's standard deviation or 1, + total variation of elements:
+    plain sums of numbers near 0 for perfect samples.
+    """
+    if not reference:
+        return None
+    import numpy as np
+
+    from graphgan import metrics
+
+    spread = {
+        "density": max(float(np.std([metrics.density(s) for s in reference])), 0.1),
+        "num_elements": max(float(np.std([metrics.num_elements(s) for s in reference])), 1.0),
+    }
+
+    def judge(samples: list[Structure | None]) -> dict[str, float]:
+        valid = [s if metrics.structurally_valid(s) else None for s in samples]
+        formulas = {s.composition.reduced_formula for s in valid if s is not None}
+        numbers = {
+            "validity": metrics.structural_validity(samples),
+            "density_wasserstein": metrics.density_wasserstein(valid, reference),
+            "num_elements_wasserstein": metrics.num_elements_wasserstein(valid, reference),
+            "nearest_neighbour_wasserstein": metrics.nearest_neighbour_wasserstein(valid, reference),
+            "element_total_variation": metrics.element_total_variation(valid, reference),
+            "distinct_formulas": len(formulas) / len(samples),
+        }
+        parts = [
+            1 - numbers["validity"],
+            numbers["density_wasserstein"] / spread["density"],
+            numbers["num_elements_wasserstein"] / spread["num_elements"],
+            numbers["nearest_neighbour_wasserstein"],
+            numbers["element_total_variation"],
+        ]
+        numbers["score"] = sum(p if math.isfinite(p) else 10.0 for p in parts)
+        return {name: value for name, value in numbers.items() if math.isfinite(value)}
+
+    return judge
+
+
+def match_rate(encoding: GraphEncoding, most: int = 200):
+    """Share of decoded crystals that StructureMatcher (default tolerances) takes for the original, of the first `most`."""
+
+    def match(decoded: GraphTensor, real: GraphTensor) -> dict[str, float]:
+        from pymatgen.core.structure_matcher import StructureMatcher
+
+        count = min(most, len(real))
+        matcher = StructureMatcher()
+        pairs = zip(encoding.decode(decoded[:count]), encoding.decode(real[:count]), strict=True)
+        matched = [a is not None and b is not None and matcher.fit(a, b) for a, b in pairs]
+        return {"match_rate": sum(matched) / count}
+
+    return match

@@ -1,0 +1,271 @@
+"""A run: the stages one after the other, with log, checkpoints, evaluation and resume; writes the run folder."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from graphgan.autoencoding import reconstruction_errors
+from graphgan.checkpoint import load_checkpoint, save_checkpoint
+from graphgan.cli.progress import RunProgress
+from graphgan.cli.stages import (
+    build_networks,
+    build_trainer,
+    finish_stage,
+    sampling_networks,
+)
+from graphgan.config import STAGES, Config
+from graphgan.encodings import GraphEncoding
+from graphgan.graph_tensor import GraphTensor
+from graphgan.sampling import Model
+from graphgan.training import Trainer
+
+if TYPE_CHECKING:
+    from pymatgen.core import Structure
+
+EVALUATION_SAMPLES = 500
+# What `Run` calls to judge a sample: structures -> numbers, "score" among them, lower is better.
+Judge = Callable[["list[Structure | None]"], dict[str, float]]
+
+
+class Interrupted(Exception):
+    """Ctrl-C or SIGTERM arrived; the state is saved."""
+
+
+@dataclasses.dataclass
+class Window:
+    """Means of stats since the last row of the log. Part of a checkpoint, so that a resumed log shows equal numbers."""
+
+    sums: dict[str, float] = dataclasses.field(default_factory=dict)
+    count: int = 0
+
+    def add(self, stats: dict[str, Tensor]) -> None:
+        """Take the stats of one step."""
+        for name, value in stats.items():
+            self.sums[name] = self.sums.get(name, 0.0) + float(value)
+        self.count += 1
+
+    def means(self) -> dict[str, float]:
+        """The means, and start over."""
+        means = {name: value / self.count for name, value in self.sums.items()}
+        self.sums, self.count = {}, 0
+        return means
+
+
+class Run:
+    """Trains on `crystals` into `folder`; everything it needs to go on is in checkpoints/last.pt."""
+
+    def __init__(
+        self,
+        config: Config,
+        encoding: GraphEncoding,
+        crystals: GraphTensor,
+        validation: GraphTensor,
+        folder: Path,
+        *,
+        device: torch.device,
+        judge: Judge | None = None,
+        match: Callable[[GraphTensor, GraphTensor], dict[str, float]] | None = None,
+        progress: RunProgress | None = None,
+    ) -> None:
+        self.config, self.encoding, self.folder, self.device = config, encoding, folder, device
+        self.crystals, self.validation = crystals.to(device), validation.to(device)
+        self.judge, self.match = judge, match
+        self.progress = progress or RunProgress(config, quiet=True)
+        condition_dim = 0 if crystals.condition is None else crystals.condition.shape[1]
+        self.networks = build_networks(config, encoding, condition_dim, device)
+        self.stage, self.finished = STAGES[0], False
+        self.seconds = dict.fromkeys(STAGES, 0.0)
+        self.window = Window()
+        self.best_score: float | None = None
+        self.trainer: Trainer | None = None
+        self._resume_state: dict[str, Any] | None = None
+        self._stop = False
+
+    # -- the run -------------------------------------------------------------------------------------------------------
+
+    def train(self) -> None:
+        """Play all stages that remain. Raises Interrupted after saving, NonFiniteLossError with the last checkpoint kept."""
+        (self.folder / "checkpoints").mkdir(parents=True, exist_ok=True)
+        handlers = {s: signal.signal(s, self._request_stop) for s in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            with self.progress, self._open_board() as board:
+                first = STAGES.index(self.stage) + (1 if self.finished else 0)
+                for stage in STAGES[first:]:
+                    if self.config.stage_share(stage) > 0:
+                        self._train_stage(stage, board)
+        finally:
+            for number, handler in handlers.items():
+                signal.signal(number, handler)
+
+    def resume(self) -> None:
+        """Take over checkpoints/last.pt and cut the log to it. CheckpointError if there is none."""
+        content = load_checkpoint(self.folder / "checkpoints" / "last.pt", self.device)
+        self.stage, self.finished, self.seconds = content["stage"], content["finished"], content["seconds"]
+        self.window = Window(**content["window"])
+        self.best_score = content["best_score"]
+        for name, module in self.networks.modules().items():
+            module.load_state_dict(content["networks"][name])
+        self._resume_state = None if self.finished else content["trainer"]
+        self._cut_log(content["stage"], content["trainer"]["step"])
+
+    def _train_stage(self, stage: str, board: Any) -> None:
+        self.stage, self.finished = stage, False
+        trainer = self.trainer = build_trainer(stage, self.config, self.networks, self.crystals)
+        if self._resume_state is not None:
+            trainer.load_state_dict(self._resume_state)
+            self._resume_state = None
+        steps, seconds = self.config.stage_budget(stage)
+        left = None if seconds is None else max(seconds - self.seconds[stage], 0.0)
+        self.progress.start_stage(stage, trainer.step, self.seconds[stage])
+        mark = time.monotonic()
+        for stats in trainer.train(steps, left):
+            now = time.monotonic()
+            self.seconds[stage] += now - mark
+            mark = now
+            self.window.add(stats)
+            self.progress.update(trainer.step, self.seconds[stage])
+            if trainer.step % self.config.log_every == 0:
+                self._log(board, self.window.means())
+            if stage != "autoencoder" and trainer.step % self.config.evaluate_every == 0:
+                self._evaluate(board)
+            if trainer.step % self.config.checkpoint_every == 0:
+                self._save()
+            if self._stop:
+                self._save()
+                raise Interrupted(f"stopped at step {trainer.step} of the {stage} stage")
+        self._finish_stage(stage, trainer, board)
+
+    def _finish_stage(self, stage: str, trainer: Trainer, board: Any) -> None:
+        if self.window.count:
+            self._log(board, self.window.means())
+        if stage == "autoencoder":
+            self._log(board, self._reconstruction())
+        elif trainer.step % self.config.evaluate_every:
+            self._evaluate(board)
+        finish_stage(stage, self.networks, trainer, self.crystals)
+        self.finished = True
+        self._save()
+
+    # -- what it writes ------------------------------------------------------------------------------------------------
+
+    def _reconstruction(self) -> dict[str, float]:
+        """How much of the validation set survives the autoencoder: generation cannot be better than it."""
+        assert self.trainer is not None
+        now = sampling_networks("autoencoder", self.networks, self.trainer)
+        decoded, measures = reconstruction_errors(now["encoder"], now["decoder"], self.validation)
+        if self.match is not None:
+            measures |= self.match(decoded.to("cpu"), self.validation.to("cpu"))
+        self.progress.say("reconstruction of the validation set: " + _words(measures))
+        return {f"validation_{name}": value for name, value in measures.items()}
+
+    def _evaluate(self, board: Any) -> None:
+        """Judge a small sample of the averaged generator; keep the best as checkpoints/best.pt."""
+        if self.judge is None:
+            return
+        measures = self.judge(self.model().sample(EVALUATION_SAMPLES, seed=self.config.seed))
+        self._log(board, {f"sample_{name}": value for name, value in measures.items()})
+        self.progress.say(f"{self.stage} step {self._step()}: " + _words(measures))
+        if self.best_score is None or measures["score"] < self.best_score:
+            self.best_score = measures["score"]
+            self._save("best.pt")
+
+    def model(self) -> Model:
+        """The model as it stands, with averaged weights; only in a game."""
+        assert self.trainer is not None
+        now = self._sampling_networks()
+        return Model(
+            self.folder.name,
+            self.encoding,
+            now["generator"],  # type: ignore[arg-type]
+            now["decoder"],  # type: ignore[arg-type]
+            dataclasses.asdict(self.config),
+            self._step(),
+        )
+
+    def _sampling_networks(self) -> dict[str, torch.nn.Module]:
+        """What a sampler needs, by name: the averages, or once the stage is finished the networks that took them over."""
+        assert self.trainer is not None
+        if not self.finished:
+            return sampling_networks(self.stage, self.networks, self.trainer)
+        names = ("encoder", "decoder") if self.stage == "autoencoder" else ("encoder", "decoder", "generator")
+        return {name: getattr(self.networks, name) for name in names}
+
+    def _save(self, name: str = "last.pt") -> None:
+        assert self.trainer is not None
+        now = self._sampling_networks()
+        content = {
+            "config": dataclasses.asdict(self.config),
+            "encoding": self.encoding.state_dict(),
+            "arguments": self.networks.arguments,
+            "weights": {name: module.state_dict() for name, module in now.items()},
+            "networks": {name: module.state_dict() for name, module in self.networks.modules().items()},
+            "trainer": self.trainer.state_dict(),
+            "stage": self.stage,
+            "finished": self.finished,
+            "seconds": self.seconds,
+            "window": dataclasses.asdict(self.window),
+            "best_score": self.best_score,
+        }
+        save_checkpoint(self.folder / "checkpoints" / name, content)
+
+    def _log(self, board: Any, numbers: dict[str, float]) -> None:
+        row = {
+            "stage": self.stage,
+            "step": self._step(),
+            "seconds": round(self.seconds[self.stage], 3),
+        } | numbers
+        with (self.folder / "log.jsonl").open("a", encoding="utf-8") as file:
+            file.write(json.dumps(row) + "\n")
+        for name, value in numbers.items():
+            board.add_scalar(f"{self.stage}/{name}", value, self._step())
+        self.progress.show(numbers)
+
+    def _cut_log(self, stage: str, step: int) -> None:
+        """Drop the rows that a killed run wrote after its last checkpoint: they will be written again."""
+        path = self.folder / "log.jsonl"
+        if not path.exists():
+            return
+        rows = read_log(path)
+        order = STAGES.index(stage)
+        kept = [
+            row
+            for row in rows
+            if STAGES.index(row["stage"]) < order or (row["stage"] == stage and row["step"] <= step)
+        ]
+        path.write_text("".join(json.dumps(row) + "\n" for row in kept), encoding="utf-8")
+
+    def _open_board(self) -> Any:
+        from torch.utils.tensorboard import SummaryWriter
+
+        return SummaryWriter(str(self.folder / "tensorboard"))
+
+    def _step(self) -> int:
+        assert self.trainer is not None
+        return self.trainer.step
+
+    def _request_stop(self, *_: Any) -> None:
+        self._stop = True
+
+
+def read_log(path: Path) -> list[dict[str, Any]]:
+    """Rows of a log.jsonl; a last line cut off by a kill is dropped."""
+    rows = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        try:
+            rows.append(json.loads(line))
+        except json.JSONDecodeError:
+            break
+    return rows
+
+
+def _words(measures: dict[str, float]) -> str:
+    return ", ".join(f"{name.replace('_', ' ')} {value:.3g}" for name, value in measures.items())

@@ -1,0 +1,123 @@
+"""Latents: a frozen batch of per-atom latent vectors, the space in which the default game is played."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from graphgan.graph_tensor import atom_mask
+
+
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
+class Latents:
+    """B crystals as latent vectors of their atoms, padded to N atoms.
+
+    values     [B, N, D]  latent vectors, 0 on padding
+    num_atoms  [B]        int64
+    condition  [B, C]     what to condition on, or None
+    """
+
+    values: Tensor
+    num_atoms: Tensor
+    condition: Tensor | None = None
+
+    def __post_init__(self) -> None:
+        if self.values.ndim != 3 or self.num_atoms.shape != self.values.shape[:1]:
+            shapes = f"values {tuple(self.values.shape)}, num_atoms {tuple(self.num_atoms.shape)}"
+            raise ValueError(f"{shapes}: expected [B, N, D] and [B]")
+
+    def __len__(self) -> int:
+        return len(self.num_atoms)
+
+    def __getitem__(self, index: Tensor | slice | Sequence[int]) -> Latents:
+        condition = None if self.condition is None else self.condition[index]
+        return Latents(values=self.values[index], num_atoms=self.num_atoms[index], condition=condition)
+
+    def replace(self, **fields: Tensor | None) -> Latents:
+        """A copy with some fields replaced."""
+        return dataclasses.replace(self, **fields)  # type: ignore[arg-type]
+
+    def detach(self) -> Latents:
+        """A copy without gradient history."""
+        return self.replace(values=self.values.detach())
+
+    def trim(self) -> Latents:
+        """The same crystals with no more padding than the largest needs."""
+        return self.replace(values=self.values[:, : int(self.num_atoms.max())])
+
+    @cached_property
+    def mask(self) -> Tensor:
+        """[B, N] true for atoms, false for padding."""
+        return atom_mask(self.num_atoms, self.values.shape[1])
+
+    def coordinates(self) -> tuple[Tensor, ...]:
+        """What a game differentiates: the values."""
+        return (self.values,)
+
+    def with_coordinates(self, values: Tensor) -> Latents:
+        """The same crystals with other latent vectors."""
+        return self.replace(values=values)
+
+    def interpolate(self, other: Latents, t: Tensor) -> Latents:
+        """The point a share t [B] of the way to `other`, atom by atom; ValueError unless num_atoms are equal."""
+        if not torch.equal(self.num_atoms, other.num_atoms):
+            raise ValueError("interpolation needs pairs with equal num_atoms")
+        return self.replace(values=torch.lerp(self.values, other.values, t[:, None, None]))
+
+    def dual_norm(self, gradients: Sequence[Tensor]) -> Tensor:
+        """Norm [B] of a critic's gradient, dual to d² = mean over atoms of |dvalues|²: independent of the number of
+        atoms."""
+        (gradient,) = gradients
+        total = self.num_atoms * (gradient * self.mask[:, :, None]).square().sum((1, 2))
+        return torch.sqrt(total + 1e-12)
+
+
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
+class Posterior:
+    """What an encoder says of B crystals: a normal distribution for every atom's latent vector.
+
+    mean          [B, N, D]  0 on padding
+    log_variance  [B, N, D]  0 on padding
+    num_atoms     [B]        int64
+    condition     [B, C]     or None
+    """
+
+    mean: Tensor
+    log_variance: Tensor
+    num_atoms: Tensor
+    condition: Tensor | None = None
+
+    def __len__(self) -> int:
+        return len(self.num_atoms)
+
+    def __getitem__(self, index: Tensor | slice | Sequence[int]) -> Posterior:
+        condition = None if self.condition is None else self.condition[index]
+        mean, log_variance = self.mean[index], self.log_variance[index]
+        return Posterior(
+            mean=mean, log_variance=log_variance, num_atoms=self.num_atoms[index], condition=condition
+        )
+
+    @cached_property
+    def mask(self) -> Tensor:
+        """[B, N] true for atoms, false for padding."""
+        return atom_mask(self.num_atoms, self.mean.shape[1])
+
+    def latents(self) -> Latents:
+        """The means."""
+        return Latents(values=self.mean, num_atoms=self.num_atoms, condition=self.condition)
+
+    def sample(self, rng: torch.Generator) -> Latents:
+        """A draw, differentiable in mean and log-variance; Kingma & Welling (2014), arXiv:1312.6114."""
+        shape, like = self.mean.shape, self.mean
+        noise = torch.randn(shape, generator=rng, device=like.device, dtype=like.dtype)
+        values = self.mean + torch.exp(0.5 * self.log_variance) * noise * self.mask[:, :, None]
+        return Latents(values=values, num_atoms=self.num_atoms, condition=self.condition)
+
+    def kl(self) -> Tensor:
+        """KL divergence from the standard normal in nats, mean over the atoms of the batch; scalar."""
+        per_number = self.mean.square() + self.log_variance.exp() - 1 - self.log_variance
+        return 0.5 * (per_number.sum(-1) * self.mask).sum() / self.mask.sum()

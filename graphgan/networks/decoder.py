@@ -1,0 +1,125 @@
+"""Decoder: per-atom latents -> graph tensors, with every atom's directions averaged into positions on the way."""
+
+import dataclasses
+
+import torch
+from torch import Tensor, nn
+
+from graphgan.geometry import lattice_from_log_metric, wrap
+from graphgan.graph_tensor import GraphTensor
+from graphgan.latents import Latents
+from graphgan.networks.attention import SetTransformer, masked_mean
+from graphgan.networks.encoder import Encoder
+from graphgan.reconstruction import positions_from_directions
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Proposal:
+    """What the atoms say before they are averaged.
+
+    species_logits  [B, N, K]
+    directions      [B, 3, N, N]  antisymmetric, any real number (modulo 1)
+    log_metric      [B, 6]        of the lattice in Å
+    """
+
+    species_logits: Tensor
+    directions: Tensor
+    log_metric: Tensor
+
+
+class Decoder(nn.Module):
+    """Latents -> GraphTensor, equivariant to the order of atoms.
+
+    A set transformer; then a species head, a head for pairs D_ij = (d(h_i, h_j) - d(h_j, h_i)) / 2, and a lattice head on
+    the mean atom, whose six numbers are in units of the training set's mean and standard deviation (`set_scale`) of the
+    log-metric per atom.
+    """
+
+    log_metric_mean: Tensor
+    log_metric_std: Tensor
+    latent_shift: Tensor
+    latent_scale: Tensor
+
+    def __init__(
+        self,
+        num_species: int,
+        latent_dim: int = 8,
+        hidden: int = 96,
+        layers: int = 3,
+        heads: int = 4,
+        rounds: int = 3,
+        condition_dim: int = 0,
+    ) -> None:
+        super().__init__()
+        self.rounds = rounds
+        self.embed = nn.Linear(latent_dim, hidden)
+        self.embed_crystal = nn.Linear(1 + condition_dim, hidden)
+        self.transformer = SetTransformer(hidden, layers, heads)
+        self.species = nn.Linear(hidden, num_species)
+        self.source, self.target = nn.Linear(hidden, hidden), nn.Linear(hidden, hidden, bias=False)
+        self.pair = nn.Sequential(nn.SiLU(), nn.Linear(hidden, hidden), nn.SiLU(), nn.Linear(hidden, 3))
+        self.lattice = nn.Sequential(nn.Linear(hidden, hidden), nn.SiLU(), nn.Linear(hidden, 6))
+        self.register_buffer("log_metric_mean", torch.zeros(6))
+        self.register_buffer("log_metric_std", torch.ones(6))
+        self.register_buffer("latent_shift", torch.zeros(latent_dim))
+        self.register_buffer("latent_scale", torch.ones(latent_dim))
+
+    def set_scale(self, log_metric: Tensor, num_atoms: Tensor) -> None:
+        """Take mean and standard deviation of the training set's log-metrics [n, 6]."""
+        per_atom = log_metric - _log_size(num_atoms, log_metric.dtype)
+        self.log_metric_mean.copy_(per_atom.mean(0))
+        self.log_metric_std.copy_(per_atom.std(0, unbiased=False).clamp_min(1e-2))
+
+    def normalise(self, log_metric: Tensor, num_atoms: Tensor) -> Tensor:
+        """log-metrics [B, 6] in units of the lattice head."""
+        return (
+            log_metric - _log_size(num_atoms, log_metric.dtype) - self.log_metric_mean
+        ) / self.log_metric_std
+
+    def propose(self, latents: Latents) -> Proposal:
+        """Species, directions as the pair head gives them, and lattice; nothing averaged yet."""
+        mask = latents.mask
+        crystal = torch.log(latents.num_atoms.to(latents.values.dtype))[:, None]
+        if latents.condition is not None:
+            crystal = torch.cat([crystal, latents.condition], dim=-1)
+        values = self.latent_shift + self.latent_scale * latents.values
+        h = self.embed(values) + self.embed_crystal(crystal)[:, None]
+        h = self.transformer(h, mask)
+        seen = self.pair(self.source(h)[:, :, None] + self.target(h)[:, None]).permute(0, 3, 1, 2)
+        pairs = (mask[:, :, None] & mask[:, None, :])[:, None]
+        # Twelve cells apart is a number no image needs: a bound that keeps float32 exact.
+        units = self.lattice(masked_mean(h, mask)).clamp(-12.0, 12.0)
+        size = _log_size(latents.num_atoms, units.dtype)
+        return Proposal(
+            species_logits=self.species(h),
+            directions=0.5 * (seen - seen.mT) * pairs,
+            log_metric=self.log_metric_mean + self.log_metric_std * units + size,
+        )
+
+    def average(self, proposal: Proposal, latents: Latents) -> GraphTensor:
+        """The graph tensor of a proposal: directions averaged to positions, softmax species."""
+        mask = latents.mask
+        positions = positions_from_directions(wrap(proposal.directions), mask, self.rounds)
+        species = proposal.species_logits.softmax(-1) * mask[..., None]
+        lattice = lattice_from_log_metric(proposal.log_metric)
+        return GraphTensor.from_positions(species, positions, lattice, latents.num_atoms, latents.condition)
+
+    def forward(self, latents: Latents) -> GraphTensor:
+        return self.average(self.propose(latents), latents)
+
+
+def _log_size(num_atoms: Tensor, dtype: torch.dtype) -> Tensor:
+    """What the atom count alone adds to a log-metric, [B, 6]: log(n) / 3 on the diagonal."""
+    diagonal = torch.tensor([1.0, 1.0, 1.0, 0.0, 0.0, 0.0], device=num_atoms.device, dtype=dtype)
+    return torch.log(num_atoms.to(dtype))[:, None] / 3 * diagonal
+
+
+@torch.no_grad()
+def standardise(encoder: Encoder, decoder: Decoder, latents: Latents) -> None:
+    """Give the latents mean 0 and variance 1 over `latents`, the encoder's means of a training set: the encoder divides,
+    the decoder multiplies, and what they do together stays as it is."""
+    values = latents.values[latents.mask]
+    mean, std = values.mean(0), values.std(0, unbiased=False).clamp_min(1e-3)
+    for shift, scale in ((encoder.shift, encoder.scale), (decoder.latent_shift, decoder.latent_scale)):
+        shift.add_(scale * mean)
+        scale.mul_(std)

@@ -1,0 +1,65 @@
+"""Generator: noise -> per-atom latents, in one pass."""
+
+import dataclasses
+
+import torch
+from torch import Tensor, nn
+
+from graphgan.graph_tensor import atom_mask
+from graphgan.latents import Latents
+from graphgan.networks.attention import SetTransformer
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Noise:
+    """Standard normal noise: one vector a crystal [B, G] and one an atom [B, N, A]."""
+
+    crystal: Tensor
+    atoms: Tensor
+
+    def __getitem__(self, index: Tensor | slice) -> "Noise":
+        return Noise(self.crystal[index], self.atoms[index])
+
+    def to(self, device: torch.device | str) -> "Noise":
+        """The same noise on `device`."""
+        return Noise(self.crystal.to(device), self.atoms.to(device))
+
+
+class Generator(nn.Module):
+    """Noise of the crystal and of every atom -> Latents, equivariant to the order of the atoms' noise.
+
+    Global and per-atom noise together follow EPiC-GAN (Buhmann et al. 2023, arXiv:2301.08128). It speaks the
+    encoder's latents, which have mean 0 and variance 1 over the training set once the autoencoder is fitted.
+    """
+
+    def __init__(
+        self,
+        latent_dim: int = 8,
+        hidden: int = 128,
+        layers: int = 3,
+        heads: int = 4,
+        crystal_noise: int = 32,
+        atom_noise: int = 16,
+        condition_dim: int = 0,
+    ) -> None:
+        super().__init__()
+        self.crystal_noise, self.atom_noise = crystal_noise, atom_noise
+        self.embed_crystal = nn.Linear(crystal_noise + 1 + condition_dim, hidden)
+        self.embed_atoms = nn.Linear(atom_noise, hidden)
+        self.transformer = SetTransformer(hidden, layers, heads)
+        self.head = nn.Linear(hidden, latent_dim)
+
+    def noise(self, num_crystals: int, num: int, rng: torch.Generator) -> Noise:
+        """Noise for `num_crystals` crystals padded to `num` atoms, from rng, on its device."""
+        crystal = torch.randn(num_crystals, self.crystal_noise, generator=rng, device=rng.device)
+        atoms = torch.randn(num_crystals, num, self.atom_noise, generator=rng, device=rng.device)
+        return Noise(crystal, atoms)
+
+    def forward(self, noise: Noise, num_atoms: Tensor, condition: Tensor | None = None) -> Latents:
+        mask = atom_mask(num_atoms, noise.atoms.shape[1])
+        crystal = [noise.crystal, torch.log(num_atoms.to(noise.crystal.dtype))[:, None]]
+        if condition is not None:
+            crystal.append(condition)
+        h = self.embed_atoms(noise.atoms) + self.embed_crystal(torch.cat(crystal, dim=-1))[:, None]
+        values = self.head(self.transformer(h, mask))
+        return Latents(values=values * mask[..., None], num_atoms=num_atoms, condition=condition)

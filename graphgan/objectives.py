@@ -1,0 +1,180 @@
+"""The games: what a critic and a generator each try to lower, as pure functions of callables and batches.
+
+Nothing here knows an optimiser, a log, a network or a crystal. A batch is anything with the four methods of
+`SamplePoint`: latents, graph tensors, images, molecules. Every loss returns (scalar loss, dict of detached scalars).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol, TypeVar
+
+import torch
+from torch import Tensor
+from torch.nn.functional import relu, softplus
+
+Loss = tuple[Tensor, dict[str, Tensor]]
+S = TypeVar("S", bound="SamplePoint")
+
+
+class SamplePoint(Protocol):
+    """A batch of points of a manifold: what a game needs to know of crystals."""
+
+    def __len__(self) -> int: ...
+
+    def coordinates(self) -> tuple[Tensor, ...]:
+        """Continuous coordinates that a critic's gradient is taken in."""
+        ...
+
+    def with_coordinates(self: S, *coordinates: Tensor) -> S:
+        """The batch at other coordinates."""
+        ...
+
+    def interpolate(self: S, other: S, t: Tensor) -> S:
+        """The points a share t [B] along the shortest path to `other`."""
+        ...
+
+    def dual_norm(self, gradients: Sequence[Tensor]) -> Tensor:
+        """Norm [B] of gradients with respect to `coordinates()`, in a stated metric."""
+        ...
+
+
+Critic = Callable[[Any], Tensor]
+
+
+class Objective(Protocol):
+    """One game: a loss for each player; real and fake come in pairs that share num_atoms."""
+
+    def critic_loss(self, critic: Critic, real: Any, fake: Any, rng: torch.Generator) -> Loss: ...
+
+    def generator_loss(self, critic: Critic, real: Any, fake: Any) -> Loss: ...
+
+
+def gradient_norm(critic: Critic, points: SamplePoint) -> Tensor:
+    """One joint norm [B] of the critic's gradient over all coordinates of `points`; differentiable."""
+    leaves = [c.detach().requires_grad_() for c in points.coordinates()]
+    scores = critic(points.with_coordinates(*leaves))
+    gradients = torch.autograd.grad(scores.sum(), leaves, create_graph=True, materialize_grads=True)
+    return points.dual_norm(gradients)
+
+
+@dataclasses.dataclass(frozen=True)
+class WassersteinGP:
+    """Wasserstein critic with gradient penalty; Gulrajani et al. (2017), arXiv:1704.00028.
+
+    The penalty is taken on shortest paths between pairs, at alpha ~ U(0, 1), one number a crystal.
+    """
+
+    penalty_weight: float = 10.0
+
+    def critic_loss(self, critic: Critic, real: Any, fake: Any, rng: torch.Generator) -> Loss:
+        t = torch.rand(len(real), generator=rng, device=rng.device)
+        distance = critic(real).mean() - critic(fake).mean()
+        norm = gradient_norm(critic, real.interpolate(fake, t))
+        penalty = (norm - 1).square().mean()
+        return self.penalty_weight * penalty - distance, _stats(
+            wasserstein=distance, gradient_penalty=penalty, gradient_norm=norm.mean()
+        )
+
+    def generator_loss(self, critic: Critic, real: Any, fake: Any) -> Loss:
+        loss = -critic(fake).mean()
+        return loss, _stats(generator_loss=loss)
+
+
+@dataclasses.dataclass(frozen=True)
+class Wasserstein:
+    """Wasserstein critic with weights clipped to [-clip, clip]; Arjovsky et al. (2017), arXiv:1701.07875."""
+
+    clip: float = 0.01
+
+    def critic_loss(self, critic: Critic, real: Any, fake: Any, rng: torch.Generator) -> Loss:
+        distance = critic(real).mean() - critic(fake).mean()
+        return -distance, _stats(wasserstein=distance)
+
+    def generator_loss(self, critic: Critic, real: Any, fake: Any) -> Loss:
+        loss = -critic(fake).mean()
+        return loss, _stats(generator_loss=loss)
+
+    @torch.no_grad()
+    def constrain(self, critic: torch.nn.Module) -> None:
+        """Clip every weight; the trainer calls it after each critic step."""
+        for parameter in critic.parameters():
+            parameter.clamp_(-self.clip, self.clip)
+
+
+@dataclasses.dataclass(frozen=True)
+class NonSaturating:
+    """The original game with the non-saturating generator loss; Goodfellow et al. (2014), arXiv:1406.2661."""
+
+    def critic_loss(self, critic: Critic, real: Any, fake: Any, rng: torch.Generator) -> Loss:
+        on_real, on_fake = critic(real), critic(fake)
+        loss = softplus(-on_real).mean() + softplus(on_fake).mean()
+        return loss, _stats(critic_loss=loss, score_gap=on_real.mean() - on_fake.mean())
+
+    def generator_loss(self, critic: Critic, real: Any, fake: Any) -> Loss:
+        loss = softplus(-critic(fake)).mean()
+        return loss, _stats(generator_loss=loss)
+
+
+@dataclasses.dataclass(frozen=True)
+class LeastSquares:
+    """Targets 1 for real, 0 for fake, 1 for the generator; Mao et al. (2017), arXiv:1611.04076."""
+
+    def critic_loss(self, critic: Critic, real: Any, fake: Any, rng: torch.Generator) -> Loss:
+        on_real, on_fake = critic(real), critic(fake)
+        loss = 0.5 * ((on_real - 1).square().mean() + on_fake.square().mean())
+        return loss, _stats(critic_loss=loss, score_gap=on_real.mean() - on_fake.mean())
+
+    def generator_loss(self, critic: Critic, real: Any, fake: Any) -> Loss:
+        loss = 0.5 * (critic(fake) - 1).square().mean()
+        return loss, _stats(generator_loss=loss)
+
+
+@dataclasses.dataclass(frozen=True)
+class Hinge:
+    """Hinge game; Lim & Ye (2017), arXiv:1705.02894."""
+
+    def critic_loss(self, critic: Critic, real: Any, fake: Any, rng: torch.Generator) -> Loss:
+        on_real, on_fake = critic(real), critic(fake)
+        loss = relu(1 - on_real).mean() + relu(1 + on_fake).mean()
+        return loss, _stats(critic_loss=loss, score_gap=on_real.mean() - on_fake.mean())
+
+    def generator_loss(self, critic: Critic, real: Any, fake: Any) -> Loss:
+        loss = -critic(fake).mean()
+        return loss, _stats(generator_loss=loss)
+
+
+@dataclasses.dataclass(frozen=True)
+class RelativisticR1R2:
+    """Relativistic pairing loss with zero-centred penalties at real and fake; Huang et al. (2024), arXiv:2501.05441.
+
+    Needs no interpolation. `gamma` weighs half the squared gradient norms.
+    """
+
+    gamma: float = 1.0
+
+    def critic_loss(self, critic: Critic, real: Any, fake: Any, rng: torch.Generator) -> Loss:
+        gap = critic(real) - critic(fake)
+        at_real = gradient_norm(critic, real).square().mean()
+        at_fake = gradient_norm(critic, fake).square().mean()
+        loss = softplus(-gap).mean() + 0.5 * self.gamma * (at_real + at_fake)
+        return loss, _stats(critic_loss=loss, score_gap=gap.mean(), r1=at_real, r2=at_fake)
+
+    def generator_loss(self, critic: Critic, real: Any, fake: Any) -> Loss:
+        loss = softplus(critic(real) - critic(fake)).mean()
+        return loss, _stats(generator_loss=loss)
+
+
+OBJECTIVES = {
+    "wgan-gp": WassersteinGP,
+    "wgan": Wasserstein,
+    "non-saturating": NonSaturating,
+    "least-squares": LeastSquares,
+    "hinge": Hinge,
+    "relativistic": RelativisticR1R2,
+}
+
+
+def _stats(**values: Tensor) -> dict[str, Tensor]:
+    return {name: value.detach() for name, value in values.items()}
