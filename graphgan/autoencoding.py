@@ -44,9 +44,7 @@ class ReconstructionLoss:
         found = decoder.normalise(proposal.log_metric, real.num_atoms)
         lattice = (found - target).square().mean()
         kl = posterior.kl()
-        loss = (
-            species + self.direction_weight * directions + self.lattice_weight * lattice + self.kl_weight * kl
-        )
+        loss = species + self.direction_weight * directions + self.lattice_weight * lattice + self.kl_weight * kl
         with torch.no_grad():
             right = proposal.species_logits.argmax(-1) == real.species.argmax(-1)
             accuracy = (right & atoms).sum() / atoms.sum()
@@ -78,15 +76,11 @@ def reconstruction_errors(
     direction_error (RMS over pairs of different atoms and axes after averaging, fractional), length_error (mean
     absolute relative error of lattice lengths).
     """
-    decoded = cat(
-        [decoder(encoder(real[i : i + batch_size]).latents()) for i in range(0, len(real), batch_size)]
-    )
+    decoded = cat([decoder(encoder(real[i : i + batch_size]).latents()) for i in range(0, len(real), batch_size)])
     atoms = real.mask
     right = (decoded.species.argmax(-1) == real.species.argmax(-1)) | ~atoms
     pairs, error = direction_errors(decoded.directions, real)
-    lengths = torch.linalg.vector_norm(decoded.lattice, dim=-1) / torch.linalg.vector_norm(
-        real.lattice, dim=-1
-    )
+    lengths = torch.linalg.vector_norm(decoded.lattice, dim=-1) / torch.linalg.vector_norm(real.lattice, dim=-1)
     measures = {
         "species_accuracy": float((right & atoms).sum() / atoms.sum()),
         "crystal_species_accuracy": float(right.all(1).float().mean()),

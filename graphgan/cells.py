@@ -63,9 +63,7 @@ def symmetrize(structure: Structure, tolerance: float) -> Structure:
     return Structure(lattice, numbers, frac_coords)
 
 
-def _has_translations(
-    lattice: np.ndarray, frac_coords: np.ndarray, numbers: np.ndarray, symprec: float
-) -> bool:
+def _has_translations(lattice: np.ndarray, frac_coords: np.ndarray, numbers: np.ndarray, symprec: float) -> bool:
     """Whether a translation smaller than the cell maps the crystal onto itself within `symprec` Å.
 
     spglib's answer costs its whole symmetry analysis, milliseconds a cell; most cells are primitive already, and that

@@ -75,9 +75,7 @@ def lengths_and_cosines(lattice: Tensor) -> tuple[Tensor, Tensor]:
     """Lengths a, b, c [..., 3] in Å and cosines of α, β, γ [..., 3] of lattices [..., 3, 3]."""
     lengths = torch.linalg.vector_norm(lattice, dim=-1)
     unit = lattice / lengths[..., None]
-    cosines = torch.stack(
-        [(unit[..., i, :] * unit[..., j, :]).sum(-1) for i, j in ((1, 2), (0, 2), (0, 1))], dim=-1
-    )
+    cosines = torch.stack([(unit[..., i, :] * unit[..., j, :]).sum(-1) for i, j in ((1, 2), (0, 2), (0, 1))], dim=-1)
     return lengths, cosines
 
 

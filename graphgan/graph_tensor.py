@@ -63,9 +63,7 @@ class GraphTensor:
         """Graph tensors with consistent directions of fractional coordinates [B, N, 3]."""
         mask = atom_mask(num_atoms, species.shape[1])
         directions = directions_from_positions(frac_coords, mask)
-        return cls(
-            species=species, directions=directions, lattice=lattice, num_atoms=num_atoms, condition=condition
-        )
+        return cls(species=species, directions=directions, lattice=lattice, num_atoms=num_atoms, condition=condition)
 
     # -- a batch ---------------------------------------------------------------------------------------------------
 
@@ -150,7 +148,7 @@ class GraphTensor:
         if not torch.equal(self.num_atoms, other.num_atoms):
             raise ValueError("interpolation needs pairs with equal num_atoms")
         (s0, x0, m0), (s1, x1, m1) = self.coordinates(), other.coordinates()
-        atoms = self.mask[:, :, None].to(x0.dtype)
+        atoms, t = self.mask[:, :, None].to(x0.dtype), t.to(x0.dtype)
         angle = 2 * math.pi * (x1 - x0)
         shift = torch.atan2((angle.sin() * atoms).sum(1), (angle.cos() * atoms).sum(1)) / (2 * math.pi)
         x = x0 + t[:, None, None] * wrap(x1 - x0 - shift[:, None]) * atoms

@@ -66,7 +66,7 @@ class Latents:
         """The point a share t [B] of the way to `other`, atom by atom; ValueError unless num_atoms are equal."""
         if not torch.equal(self.num_atoms, other.num_atoms):
             raise ValueError("interpolation needs pairs with equal num_atoms")
-        return self.replace(values=torch.lerp(self.values, other.values, t[:, None, None]))
+        return self.replace(values=torch.lerp(self.values, other.values, t[:, None, None].to(self.values.dtype)))
 
     def dual_norm(self, gradients: Sequence[Tensor]) -> Tensor:
         """Norm [B] of a critic's gradient, dual to d² = mean over atoms of |dvalues|²: independent of the number of
@@ -97,9 +97,7 @@ class Posterior:
     def __getitem__(self, index: Tensor | slice | Sequence[int]) -> Posterior:
         condition = None if self.condition is None else self.condition[index]
         mean, log_variance = self.mean[index], self.log_variance[index]
-        return Posterior(
-            mean=mean, log_variance=log_variance, num_atoms=self.num_atoms[index], condition=condition
-        )
+        return Posterior(mean=mean, log_variance=log_variance, num_atoms=self.num_atoms[index], condition=condition)
 
     @cached_property
     def mask(self) -> Tensor:

@@ -90,4 +90,6 @@ def _central_atom(cos: Tensor, sin: Tensor, mask: Tensor) -> Tensor:
     two_cos = cos @ cos - sin @ sin
     two_sin = cos @ sin + sin @ cos
     agreement = (cos * two_cos + sin * two_sin).sum((1, 3))  # [B, N]
+    # Three atoms form one triangle and always tie; what each sees breaks the tie without looking at their order.
+    agreement = agreement + 1e-3 * (cos + sin).sum((1, 3))
     return agreement.masked_fill(~mask, -torch.inf).argmax(1)

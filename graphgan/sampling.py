@@ -39,9 +39,7 @@ class Model:
         count the model cannot make."""
         return self.encoding.decode(self.sample_graphs(n, seed=seed, num_atoms=num_atoms)[0])
 
-    def sample_graphs(
-        self, n: int, *, seed: int = 0, num_atoms: int | None = None
-    ) -> tuple[GraphTensor, Tensor]:
+    def sample_graphs(self, n: int, *, seed: int = 0, num_atoms: int | None = None) -> tuple[GraphTensor, Tensor]:
         """Graph tensors of `n` crystals and the consistency residual [n] of the directions they were averaged from
         (fractional; 0 when all atoms agree)."""
         chunks = list(self._chunks(n, seed, num_atoms))
@@ -81,9 +79,7 @@ def load_model(source: str | Path, device: torch.device | str = "cpu") -> Model:
     path = find_checkpoint(source)
     content = load_checkpoint(path, device)
     if "generator" not in content["weights"]:
-        raise CheckpointError(
-            f"{path}: still in its {content['stage']} stage, there is no generator to sample from"
-        )
+        raise CheckpointError(f"{path}: still in its {content['stage']} stage, there is no generator to sample from")
     arguments, weights = content["arguments"], content["weights"]
     generator = Generator(**arguments["generator"]).to(device)
     generator.load_state_dict(weights["generator"])

@@ -91,8 +91,7 @@ class Trainer:
         self.players, self.data, self.rng = players, data, rng
         self.batch_size = min(batch_size, len(data))
         self.optimizers = {
-            p.name: torch.optim.Adam(p.network.parameters(), lr=p.learning_rate, betas=p.betas)
-            for p in players
+            p.name: torch.optim.Adam(p.network.parameters(), lr=p.learning_rate, betas=p.betas) for p in players
         }
         self.average = Average(players[-1].network, ema_decay)
         self.step = 0

@@ -40,9 +40,7 @@ def sample(command: Sample) -> int:
     write_structures(structures, command.out, comment=comment, progress=True, overwrite=command.overwrite)
     failed = sum(s is None for s in structures)
     rate = command.n / seconds
-    say(
-        f"{command.n} crystals in {seconds:.2f} s ({rate:.0f} a second), {failed} failed to decode: {command.out}"
-    )
+    say(f"{command.n} crystals in {seconds:.2f} s ({rate:.0f} a second), {failed} failed to decode: {command.out}")
     return 0
 
 
@@ -87,9 +85,7 @@ def evaluate(command: Evaluate) -> int:
     return 0
 
 
-def finish_report(
-    report: Report, folder: Path, title: str, log: list[dict] | None, details: dict[str, str]
-) -> None:
+def finish_report(report: Report, folder: Path, title: str, log: list[dict] | None, details: dict[str, str]) -> None:
     """Save a report and print it."""
     page = report.save(folder, title=title, log=log, details=details)
     print(report)

@@ -102,16 +102,12 @@ def prepare(command: Train, config: Config, folder: Path, progress: RunProgress)
         held_structures = read_data(command.validation, None, config, not command.quiet).structures
         usable = encoding.encodable(held_structures)
         if not usable:
-            raise CommandError(
-                f"{command.validation}: no crystal fits the elements and size of {command.data}"
-            )
+            raise CommandError(f"{command.validation}: no crystal fits the elements and size of {command.data}")
         held_structures = [held_structures[i] for i in usable]
         validation = encoding.encode(held_structures)
         return Prepared(encoding, crystals, validation, held_structures, len(skipped))
     train_rows, held = _hold_out(len(crystals), config.seed)
-    return Prepared(
-        encoding, crystals[train_rows], crystals[held], [structures[i] for i in held], len(skipped)
-    )
+    return Prepared(encoding, crystals[train_rows], crystals[held], [structures[i] for i in held], len(skipped))
 
 
 def _hold_out(n: int, seed: int) -> tuple[list[int], list[int]]:

@@ -35,9 +35,7 @@ class Networks:
         return {name: getattr(self, name) for name in self.arguments}
 
 
-def build_networks(
-    config: Config, encoding: GraphEncoding, condition_dim: int, device: torch.device
-) -> Networks:
+def build_networks(config: Config, encoding: GraphEncoding, condition_dim: int, device: torch.device) -> Networks:
     """Freshly initialised networks; the same for the same seed."""
     auto, latent, graph = config.autoencoder, config.latent, config.graph
     species = {"num_species": len(encoding.elements), "condition_dim": condition_dim}
@@ -120,14 +118,10 @@ def encode_all(encoder: Encoder, crystals: GraphTensor, batch_size: int = 256) -
         extra = (0, 0, 0, num - part.mean.shape[1])
         parts.append([nn.functional.pad(t, extra) for t in (part.mean, part.log_variance)])
     mean, log_variance = (torch.cat(tensors) for tensors in zip(*parts, strict=True))
-    return Posterior(
-        mean=mean, log_variance=log_variance, num_atoms=crystals.num_atoms, condition=crystals.condition
-    )
+    return Posterior(mean=mean, log_variance=log_variance, num_atoms=crystals.num_atoms, condition=crystals.condition)
 
 
-def _autoencoder_trainer(
-    config: Config, networks: Networks, crystals: GraphTensor, rng: torch.Generator
-) -> Trainer:
+def _autoencoder_trainer(config: Config, networks: Networks, crystals: GraphTensor, rng: torch.Generator) -> Trainer:
     options = config.autoencoder
     loss = ReconstructionLoss(options.direction_weight, options.lattice_weight, options.kl_weight)
     both = nn.ModuleDict({"encoder": networks.encoder, "decoder": networks.decoder})
@@ -139,9 +133,7 @@ def _autoencoder_trainer(
     return Trainer([player], crystals, batch_size=options.batch_size, rng=rng, ema_decay=options.ema_decay)
 
 
-def _latent_trainer(
-    config: Config, networks: Networks, crystals: GraphTensor, rng: torch.Generator
-) -> Trainer:
+def _latent_trainer(config: Config, networks: Networks, crystals: GraphTensor, rng: torch.Generator) -> Trainer:
     options = config.latent
     generator = networks.generator
 
@@ -163,9 +155,7 @@ def _latent_trainer(
     return Trainer(players, posterior, batch_size=options.batch_size, rng=rng, ema_decay=options.ema_decay)
 
 
-def _graph_trainer(
-    config: Config, networks: Networks, crystals: GraphTensor, rng: torch.Generator
-) -> Trainer:
+def _graph_trainer(config: Config, networks: Networks, crystals: GraphTensor, rng: torch.Generator) -> Trainer:
     options = config.graph
     generator, decoder = networks.generator, networks.decoder
     both = nn.ModuleDict({"generator": generator, "decoder": decoder})

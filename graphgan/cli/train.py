@@ -237,9 +237,7 @@ class Run:
         rows = read_log(path)
         order = STAGES.index(stage)
         kept = [
-            row
-            for row in rows
-            if STAGES.index(row["stage"]) < order or (row["stage"] == stage and row["step"] <= step)
+            row for row in rows if STAGES.index(row["stage"]) < order or (row["stage"] == stage and row["step"] <= step)
         ]
         path.write_text("".join(json.dumps(row) + "\n" for row in kept), encoding="utf-8")
 

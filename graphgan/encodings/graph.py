@@ -81,9 +81,7 @@ class GraphEncoding:
         frac_coords = crystals.frac_coords.double().cpu().numpy()
         lattices = crystals.lattice.double().cpu().numpy()
         structures: list[Structure | None] = []
-        for n, kind, x, lattice in zip(
-            crystals.num_atoms.tolist(), kinds, frac_coords, lattices, strict=True
-        ):
+        for n, kind, x, lattice in zip(crystals.num_atoms.tolist(), kinds, frac_coords, lattices, strict=True):
             x = x[:n]
             finite = np.isfinite(lattice).all() and np.isfinite(x).all()
             if n < 1 or not finite or abs(np.linalg.det(lattice)) < 0.1:
@@ -152,9 +150,7 @@ class GraphEncoding:
         lattice = torch.zeros(len(cells), 3, 3, dtype=torch.float64)
         for row, cell in enumerate(cells):
             if len(cell) > self.max_atoms:
-                raise EncodingError(
-                    f"crystal {row} ({cell.formula}) has {len(cell)} atoms, at most {self.max_atoms}"
-                )
+                raise EncodingError(f"crystal {row} ({cell.formula}) has {len(cell)} atoms, at most {self.max_atoms}")
             for atom, site in enumerate(cell):
                 symbol = site.specie.symbol
                 if symbol not in index:

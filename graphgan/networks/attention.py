@@ -20,9 +20,7 @@ class AttentionBlock(nn.Module):
         self.norm_attention, self.norm_forward = nn.LayerNorm(dim), nn.LayerNorm(dim)
         self.query_key_value = nn.Linear(dim, 3 * dim)
         self.out = nn.Linear(dim, dim)
-        self.forward_layers = nn.Sequential(
-            nn.Linear(dim, expansion * dim), nn.SiLU(), nn.Linear(expansion * dim, dim)
-        )
+        self.forward_layers = nn.Sequential(nn.Linear(dim, expansion * dim), nn.SiLU(), nn.Linear(expansion * dim, dim))
 
     def forward(self, x: Tensor, bias: Tensor) -> Tensor:
         """x [B, N, dim]; bias [B, 1, 1, N] is added to the attention logits: -inf-like on padding."""

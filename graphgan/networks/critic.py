@@ -41,9 +41,7 @@ class LatentCritic(nn.Module):
 class GraphCritic(nn.Module):
     """GraphTensor -> scores [B], with every symmetry of `EquivariantTrunk` and invariant to the order of atoms."""
 
-    def __init__(
-        self, num_species: int, hidden: int = 96, spectral_norm: bool = False, **trunk: float
-    ) -> None:
+    def __init__(self, num_species: int, hidden: int = 96, spectral_norm: bool = False, **trunk: float) -> None:
         super().__init__()
         self.trunk = EquivariantTrunk(num_species, hidden, **trunk)  # type: ignore[arg-type]
         self.head = nn.Sequential(nn.Linear(hidden, hidden), nn.SiLU(), nn.Linear(hidden, 1))

@@ -72,9 +72,7 @@ class Decoder(nn.Module):
 
     def normalise(self, log_metric: Tensor, num_atoms: Tensor) -> Tensor:
         """log-metrics [B, 6] in units of the lattice head."""
-        return (
-            log_metric - _log_size(num_atoms, log_metric.dtype) - self.log_metric_mean
-        ) / self.log_metric_std
+        return (log_metric - _log_size(num_atoms, log_metric.dtype) - self.log_metric_mean) / self.log_metric_std
 
     def propose(self, latents: Latents) -> Proposal:
         """Species, directions as the pair head gives them, and lattice; nothing averaged yet."""

@@ -30,9 +30,7 @@ class PeriodicEdges(nn.Module):
         super().__init__()
         self.cutoff = cutoff
         self.irreps = o3.Irreps.spherical_harmonics(lmax)
-        self.register_buffer(
-            "centers", torch.linspace(0.0, cutoff, num_radial + 1)[1:] - 0.5 * cutoff / num_radial
-        )
+        self.register_buffer("centers", torch.linspace(0.0, cutoff, num_radial + 1)[1:] - 0.5 * cutoff / num_radial)
 
     def forward(self, directions: Tensor, lattice: Tensor) -> Tensor:
         delta = wrap(directions.permute(0, 2, 3, 1))  # [B, N, N, 3]
@@ -64,8 +62,9 @@ class EquivariantLayer(nn.Module):
         self.source, self.target = nn.Linear(hidden, hidden), nn.Linear(hidden, hidden, bias=False)
         self.pair = nn.Linear(num_pair, hidden, bias=False)
         self.message = nn.Sequential(nn.SiLU(), nn.Linear(hidden, hidden), nn.SiLU())
-        self.edge_gates = nn.Linear(hidden, lmax * channels)
-        self.tensor_gates = nn.Linear(hidden, lmax * channels)
+        # No bias: a gate must be 0 where the message is, on padding.
+        self.edge_gates = nn.Linear(hidden, lmax * channels, bias=False)
+        self.tensor_gates = nn.Linear(hidden, lmax * channels, bias=False)
         self.radial_mix = nn.ModuleList(nn.Linear(num_radial, channels, bias=False) for _ in range(lmax))
         self.mix = o3.Linear(self.irreps, self.irreps)
         num_invariants = lmax * channels + 3 * channels
@@ -141,9 +140,7 @@ class EquivariantTrunk(nn.Module):
         mask = crystals.mask.to(lattice.dtype)
         mean = mask[:, :, None] * mask[:, None, :] / crystals.num_atoms[:, None, None]
         axes = lattice / torch.linalg.det(lattice).abs().pow(1 / 3)[:, None, None]
-        scalars = (
-            self.embed_species(crystals.species) + self.embed_crystal(crystal_features(crystals))[:, None]
-        )
+        scalars = self.embed_species(crystals.species) + self.embed_crystal(crystal_features(crystals))[:, None]
         tensors = scalars.new_zeros(*scalars.shape[:2], self.layers[0].irreps.dim)
         for layer in self.layers:
             scalars, tensors = layer(scalars, tensors, invariants, edges, axes, mean)
