@@ -1,0 +1,69 @@
+import dataclasses
+
+import pytest
+from graphgan.config import Config, ConfigError, build, from_table, load_config, save_config
+from graphgan.objectives import OBJECTIVES, WassersteinGP
+
+
+def test_round_trip(tmp_path):
+    config = from_table(Config, {"minutes": 3, "latent": {"objective": "hinge", "hidden": 32}})
+    save_config(config, tmp_path / "c.yaml")
+    assert load_config(tmp_path / "c.yaml") == config
+    assert config.minutes == 3.0 and config.latent.hidden == 32 and config.autoencoder == Config().autoencoder
+
+
+def test_an_empty_file_is_the_defaults(tmp_path):
+    (tmp_path / "c.yaml").write_text("")
+    assert load_config(tmp_path / "c.yaml") == Config()
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("latnt: {}", "unknown field latnt; known are"),
+        ("latent: {hiden: 3}", "unknown field latent.hiden"),
+        ("latent: {hidden: wide}", "latent.hidden is 'wide', expected int"),
+        ("latent: 3", "latent. is 3, expected a table"),
+        ("device: tpu", "device is 'tpu', expected one of auto, cpu, cuda"),
+        ("steps: 0", "steps is 0, expected at least 1"),
+        ("steps: true", "steps is True, expected int"),
+        ("minutes: -1", "minutes is -1.0, expected more than 0"),
+        ("latent: {share: 0}", "the autoencoder and a game need more than 0"),
+        ("a: [", "not YAML"),
+    ],
+)
+def test_mistakes_are_one_line_with_file_and_field(tmp_path, text, message):
+    path = tmp_path / "c.yaml"
+    path.write_text(text)
+    with pytest.raises(ConfigError) as caught:
+        load_config(path)
+    assert message in str(caught.value) and str(path) in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(ConfigError, match=r"nowhere\.yaml: No such file"):
+        load_config(tmp_path / "nowhere.yaml")
+
+
+def test_numbers_like_1e_3_are_numbers(tmp_path):
+    (tmp_path / "c.yaml").write_text("autoencoder: {learning_rate: 1e-3}")
+    assert load_config(tmp_path / "c.yaml").autoencoder.learning_rate == 1e-3
+
+
+def test_budgets_follow_the_shares():
+    config = from_table(Config, {"steps": 100, "autoencoder": {"share": 1.0}, "latent": {"share": 3.0}})
+    assert config.stage_budget("autoencoder") == (25, None)
+    assert config.stage_budget("latent") == (75, None)
+    assert config.stage_budget("graph") == (0, None)
+    assert dataclasses.replace(config, minutes=2.0).stage_budget("latent") == (None, 90.0)
+
+
+def test_build_takes_built_in_and_foreign_names():
+    assert build("wgan-gp", OBJECTIVES, {"penalty_weight": 3.0}) == WassersteinGP(3.0)
+    assert build("graphgan.objectives:WassersteinGP", {}, {}) == WassersteinGP()
+    with pytest.raises(ConfigError, match="unknown name 'wgangp'; built in are"):
+        build("wgangp", OBJECTIVES, {})
+    with pytest.raises(ConfigError, match=r"no_such_package:X: No module named"):
+        build("no_such_package:X", OBJECTIVES, {})
+    with pytest.raises(ConfigError, match="unexpected keyword argument"):
+        build("wgan-gp", OBJECTIVES, {"lambda_": 1})

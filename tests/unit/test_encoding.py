@@ -1,0 +1,116 @@
+import numpy as np
+import pytest
+import torch
+from graphgan.cells import SymmetryError, standard_cell, symmetrize
+from graphgan.encodings import GraphEncoding
+from graphgan.encodings.graph import EncodingError
+from pymatgen.core import Lattice, Structure
+from pymatgen.core.structure_matcher import StructureMatcher
+
+CSCL = Structure(Lattice.cubic(4.12), ["Cs", "Cl"], [[0, 0, 0], [0.5, 0.5, 0.5]])
+ROCKSALT = Structure.from_spacegroup("Fm-3m", Lattice.cubic(5.64), ["Na", "Cl"], [[0, 0, 0], [0.5, 0.5, 0.5]])
+QUARTZ = Structure.from_spacegroup(
+    "P3_221", Lattice.hexagonal(4.913, 5.405), ["Si", "O"], [[0.47, 0, 2 / 3], [0.4135, 0.2669, 0.7858]]
+)
+
+
+def triclinic(seed):
+    rng = np.random.default_rng(seed)
+    lattice = Lattice.from_parameters(*rng.uniform(3, 7, 3), *rng.uniform(60, 120, 3))
+    return Structure(lattice, ["Ca", "Ti", "O", "O"], rng.random((4, 3)))
+
+
+def test_graph_tensor_of_caesium_chloride_is_known():
+    encoding = GraphEncoding(max_atoms=3)
+    crystals, kept = encoding.fit_encode([CSCL])
+    assert kept == [0] and encoding.elements == ["Cl", "Cs"] and encoding.atom_counts == [0, 0, 1, 0]
+    assert crystals.species[0].tolist() == [[0, 1], [1, 0], [0, 0]]
+    assert crystals.directions[0, :, 0, 1].tolist() == [-0.5] * 3
+    np.testing.assert_allclose(crystals.lattice[0], np.eye(3) * 4.12, atol=1e-6)
+
+
+@pytest.mark.parametrize("structure", [CSCL, ROCKSALT, QUARTZ, *(triclinic(s) for s in range(5))])
+def test_encode_and_decode_give_the_same_crystal(structure):
+    encoding = GraphEncoding(max_atoms=9)
+    crystals, _ = encoding.fit_encode([structure])
+    (again,) = encoding.decode(crystals)
+    assert StructureMatcher().fit(structure, again)
+    assert StructureMatcher(ltol=0.01, stol=0.01, angle_tol=0.1).fit(structure, again)
+
+
+def test_rocksalt_becomes_primitive_unless_told_otherwise():
+    assert GraphEncoding(8).fit_encode([ROCKSALT])[0].num_atoms.tolist() == [2]
+    assert GraphEncoding(8, primitive=False).fit_encode([ROCKSALT])[0].num_atoms.tolist() == [8]
+
+
+def test_the_standard_cell_is_niggli_reduced_right_handed_and_moves_no_atom():
+    for seed in range(10):
+        structure = triclinic(seed)
+        mirrored = Structure(Lattice(structure.lattice.matrix[[1, 0, 2]]), structure.species, structure.frac_coords[:, [1, 0, 2]])
+        cell = standard_cell(mirrored)
+        assert cell.lattice.volume == pytest.approx(structure.lattice.volume)
+        assert np.linalg.det(cell.lattice.matrix) > 0
+        reduced = structure.lattice.get_niggli_reduced_lattice()
+        np.testing.assert_allclose(cell.lattice.abc, reduced.abc, rtol=1e-4)
+        np.testing.assert_allclose(cell.distance_matrix, structure.distance_matrix, atol=1e-8)
+
+
+def test_a_supercell_and_its_cell_are_one_crystal_to_the_encoding():
+    supercell = triclinic(3) * (2, 1, 2)
+    encoding = GraphEncoding(max_atoms=4)
+    crystals, _ = encoding.fit_encode([supercell])
+    assert crystals.num_atoms.tolist() == [4]
+    assert StructureMatcher().fit(encoding.decode(crystals)[0], supercell)
+
+
+def test_large_crystals_are_left_out_and_strangers_refused():
+    encoding = GraphEncoding(max_atoms=2)
+    _, kept = encoding.fit_encode([triclinic(0), CSCL, ROCKSALT])
+    assert kept == [1, 2]
+    assert encoding.encodable([triclinic(0), CSCL, QUARTZ]) == [1]
+    with pytest.raises(EncodingError, match=r"crystal 0 \(Ca1 Ti1 O2\) has 4 atoms, at most 2"):
+        encoding.encode([triclinic(0)])
+    with pytest.raises(EncodingError, match="K is not among the 3 elements"):
+        encoding.encode([Structure(Lattice.cubic(4), ["K"], [[0, 0, 0]])])
+    with pytest.raises(EncodingError, match="none of 1 crystals has at most 2 atoms"):
+        GraphEncoding(max_atoms=2).fit([triclinic(0)])
+    with pytest.raises(EncodingError, match="fit the encoding"):
+        GraphEncoding().encode([CSCL])
+
+
+def test_what_is_no_crystal_decodes_to_none():
+    encoding = GraphEncoding(max_atoms=2)
+    crystals, _ = encoding.fit_encode([CSCL] * 3)
+    lattice = crystals.lattice.clone()
+    lattice[0], lattice[1] = float("nan"), torch.eye(3) * 0.2
+    decoded = encoding.decode(crystals.replace(lattice=lattice))
+    assert [s is None for s in decoded] == [True, True, False]
+
+
+def test_state_dict_rebuilds_the_encoding():
+    encoding = GraphEncoding(max_atoms=2).fit([CSCL])
+    assert GraphEncoding(**encoding.state_dict()) == encoding
+
+
+def test_tensors_on_disk(tmp_path):
+    encoding = GraphEncoding(max_atoms=9)
+    crystals, _ = encoding.fit_encode([CSCL, QUARTZ])
+    encoding.save(tmp_path / "x.npz", crystals)
+    again, loaded = GraphEncoding.load(tmp_path / "x.npz")
+    assert again == encoding
+    assert torch.equal(loaded.species, crystals.species)
+    torch.testing.assert_close(loaded.frac_coords, crystals.frac_coords, atol=1e-6, rtol=0)
+    (tmp_path / "bad.npz").write_text("no")
+    with pytest.raises(EncodingError, match=r"bad\.npz: not an encoded set"):
+        GraphEncoding.load(tmp_path / "bad.npz")
+
+
+def test_symmetrize_moves_atoms_onto_the_symmetry():
+    nudged = ROCKSALT.copy()
+    nudged.translate_sites([0], [0.004, 0.002, 0], to_unit_cell=True)
+    assert nudged.get_space_group_info(symprec=1e-3)[1] != 225
+    clean = symmetrize(nudged, 0.1)
+    assert clean.get_space_group_info(symprec=1e-4)[1] == 225 and len(clean) == 2
+    overlapping = Structure(Lattice.cubic(3), ["C", "C"], [[0, 0, 0], [0, 0, 0]])
+    with pytest.raises(SymmetryError, match="no symmetry within"):
+        symmetrize(overlapping, 0.1)
