@@ -1,0 +1,61 @@
+"""Parsed sets kept in a cache folder under a hash of what they were parsed from; knows no file format but
+.npz.
+"""
+
+import hashlib
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+from graphgan.data import packed
+from graphgan.data.errors import DataError
+
+READER_VERSION = 1
+"""Raise it whenever a reader gives another result for the same bytes."""
+
+
+def cache_folder() -> Path:
+    """The folder of parsed sets: GRAPHGAN_CACHE, or graphgan in the user's cache folder. Need not exist."""
+    if chosen := os.environ.get("GRAPHGAN_CACHE"):
+        return Path(chosen).expanduser()
+    from platformdirs import user_cache_path
+
+    return user_cache_path("graphgan", appauthor=False)
+
+
+def clear_cache() -> int:
+    """Remove every cached set; the number of files removed. Nothing else in the folder is touched."""
+    removed = 0
+    for path in [*_folder().glob("*.npz"), *_folder().glob(".writing-*.npz")]:
+        path.unlink(missing_ok=True)
+        removed += 1
+    return removed
+
+
+def key_of(parts: Iterable[bytes], options: object) -> str:
+    """The name of a cached set: a hash of the contents, the options and the version of the readers."""
+    digest = hashlib.sha256(f"{READER_VERSION} {options!r}".encode())
+    for part in parts:
+        digest.update(len(part).to_bytes(8, "little"))
+        digest.update(part)
+    return digest.hexdigest()[:40]
+
+
+def lookup(key: str) -> packed.Packed | None:
+    """The cached set, or None when it is absent or damaged."""
+    try:
+        return packed.load(_folder() / f"{key}.npz")
+    except (DataError, OSError):
+        return None
+
+
+def store(key: str, parsed: packed.Packed) -> None:
+    """Keep a parsed set; a folder that cannot be written is no error, since the cache only saves time."""
+    try:
+        packed.save(parsed, _folder() / f"{key}.npz")
+    except OSError:
+        return
+
+
+def _folder() -> Path:
+    return cache_folder() / "parsed"

@@ -1,0 +1,41 @@
+"""A progress bar that appears only when work takes long; knows nothing of the work."""
+
+import time
+from collections.abc import Iterable, Iterator
+from typing import TypeVar
+
+Item = TypeVar("Item")
+
+PATIENCE = 2.0
+"""Seconds of work before a bar is shown."""
+
+
+def with_bar(items: Iterable[Item], title: str, total: int | None = None, shown: bool = True) -> Iterator[Item]:
+    """The items, under a bar on standard error once they have taken `PATIENCE` seconds; never a bar unless
+    `shown`.
+    """
+    if not shown:
+        yield from items
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    begun, bar, task = time.monotonic(), None, None
+    try:
+        for done, item in enumerate(items, 1):
+            if bar is None and time.monotonic() - begun > PATIENCE:
+                columns = (
+                    TextColumn("{task.description}"),
+                    BarColumn(),
+                    MofNCompleteColumn(),
+                    TimeRemainingColumn(),
+                )
+                bar = Progress(*columns, console=Console(stderr=True))
+                task = bar.add_task(title, total=total)
+                bar.start()
+            if bar is not None and task is not None:
+                bar.update(task, completed=done)
+            yield item
+    finally:
+        if bar is not None:
+            bar.stop()

@@ -1,0 +1,209 @@
+"""Tables and lists of crystals: rows of CSV, and the shapes of JSON that hold structures; knows no file."""
+
+import csv
+import json
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from graphgan.data.crystals import Crystal, atomic_number, fractional, lattice_from_parameters
+from graphgan.data.errors import DataError, EntryError, one_line
+
+ID_COLUMNS = ("material_id", "id", "mp_id", "jid", "mat_id")
+STRUCTURE_COLUMNS = ("cif", "structure", "atoms")
+
+
+def csv_rows(text: str) -> Iterator[tuple[int, dict[str, str] | str]]:
+    """(row number from 1, the row by column name, or the reason why it is damaged), for every row of CSV
+    text.
+
+    A quote left open would swallow all rows behind it: after a row with the wrong number of columns, reading
+    starts again at the next line that begins a whole row with a crystal in it. Raises DataError without a
+    crystal column.
+    """
+    csv.field_size_limit(2**31 - 1)
+    lines = text.split("\n")
+    separator = max(",;\t", key=lines[0].count)
+
+    def rows_from(start: int) -> Any:
+        return csv.reader((line + "\n" for line in lines[start:]), delimiter=separator)
+
+    reader = rows_from(0)
+    header = [name.strip() for name in next(reader)]
+    column = next((i for name in STRUCTURE_COLUMNS for i, have in enumerate(header) if have.lower() == name), None)
+    if column is None:
+        raise DataError(one_line(f"no column 'cif' (columns: {', '.join(header)})"))
+    start, number = reader.line_num, 0
+    reader = rows_from(start)
+    while True:
+        before = start + reader.line_num
+        try:
+            fields = next(reader)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            fields = [str(error)]
+        if not fields or (len(fields) == 1 and not fields[0].strip()):
+            continue
+        number += 1
+        if len(fields) == len(header):
+            yield number, dict(zip(header, fields, strict=True))
+            continue
+        yield number, f"row has {len(fields)} columns, the header has {len(header)}"
+        start = _next_row(lines, before + 1, separator, len(header), column)
+        reader = rows_from(start)
+
+
+def _next_row(lines: list[str], start: int, separator: str, width: int, column: int) -> int:
+    for position in range(start, len(lines)):
+        if separator not in lines[position]:
+            continue
+        # A row is a few thousand lines at most; the bound keeps an open quote from reading the rest of a
+        # large file.
+        window = (line + "\n" for line in lines[position : position + 5000])
+        fields = next(csv.reader(window, delimiter=separator), [])
+        if len(fields) == width and any(mark in fields[column] for mark in ("_cell_", '"lattice"', "'lattice'")):
+            return position
+    return len(lines)
+
+
+def json_records(text: str) -> list[tuple[str, Any]]:
+    """(id or '', record) of every structure in JSON text; a record is what `crystal_of_record` takes, or
+    None.
+
+    Shapes: one structure, a list of structures or records, a mapping id -> structure, pandas' orient split or
+    columns, JARVIS atoms, one record a line. Raises DataError for text that is no JSON or holds nothing of
+    the kind.
+    """
+    try:
+        data = json.loads(text)
+    except json.JSONDecodeError as error:
+        return _json_lines(text, error)
+    if isinstance(data, dict):
+        if _is_structure(data) or any(_is_content(data.get(name)) for name in STRUCTURE_COLUMNS):
+            return [(_id_of(data), data)]
+        if isinstance(data.get("columns"), list) and isinstance(data.get("data"), list):
+            rows = [dict(zip(data["columns"], row, strict=False)) for row in data["data"]]
+            index = data.get("index", [])
+            return [(_id_of(row) or (str(index[i]) if i < len(index) else ""), row) for i, row in enumerate(rows)]
+        if any(isinstance(data.get(name), dict) for name in STRUCTURE_COLUMNS):
+            keys = next(data[name] for name in STRUCTURE_COLUMNS if isinstance(data.get(name), dict))
+            rows = [
+                {name: column.get(key) for name, column in data.items() if isinstance(column, dict)} for key in keys
+            ]
+            return [(_id_of(row) or key, row) for key, row in zip(keys, rows, strict=True)]
+        return [(str(key), value) for key, value in data.items()]
+    if isinstance(data, list):
+        return [(_id_of(item), item) for item in data]
+    raise DataError("JSON holds no structures")
+
+
+def _json_lines(text: str, error: json.JSONDecodeError) -> list[tuple[str, Any]]:
+    lines = [line for line in text.splitlines() if line.strip()]
+    records: list[tuple[str, Any]] = []
+    for line in lines:
+        try:
+            item = json.loads(line)
+            records.append((_id_of(item), item))
+        except json.JSONDecodeError as damage:
+            records.append(("", EntryError(f"not valid JSON: {damage}")))
+    if not any(isinstance(record, dict) for _, record in records):
+        raise DataError(f"not valid JSON: {error}")
+    return records
+
+
+def _is_structure(data: Any) -> bool:
+    return isinstance(data, dict) and (("lattice" in data and "sites" in data) or "lattice_mat" in data)
+
+
+def _is_content(value: Any) -> bool:
+    return isinstance(value, str) or _is_structure(value)
+
+
+def _id_of(record: Any) -> str:
+    if not isinstance(record, Mapping):
+        return ""
+    return next((str(record[name]) for name in ID_COLUMNS if record.get(name) not in (None, "")), "")
+
+
+def content_of(record: Any) -> str | dict:
+    """The CIF text or structure dict of a record; raises EntryError when there is none."""
+    if isinstance(record, EntryError):
+        raise record
+    if _is_structure(record):
+        return record
+    if isinstance(record, Mapping):
+        lower = {str(name).lower(): value for name, value in record.items()}
+        record = next((lower[name] for name in STRUCTURE_COLUMNS if lower.get(name)), None)
+    if isinstance(record, str) and record.lstrip()[:1] == "{":
+        try:
+            record = json.loads(record)
+        except json.JSONDecodeError as error:
+            raise EntryError(f"not valid JSON: {error}") from None
+    if record is None or record == "":
+        raise EntryError("empty: no crystal")
+    if not _is_content(record):
+        raise EntryError("neither a structure nor CIF text")
+    return record
+
+
+def numeric_values(record: Any) -> dict[str, float]:
+    """The numbers of a record by name; NaN for text that is no number; True and False count as 1 and 0."""
+    if not isinstance(record, Mapping) or _is_structure(record):
+        return {}
+    skip = {*ID_COLUMNS, *STRUCTURE_COLUMNS, "", "index"}
+    return {
+        str(name): _as_number(value)
+        for name, value in record.items()
+        if str(name).lower() not in skip and not isinstance(value, dict | list)
+    }
+
+
+def _as_number(value: Any) -> float:
+    if isinstance(value, str):
+        value = {"true": 1, "false": 0}.get(value.strip().lower(), value)
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        return math.nan
+
+
+def crystal_of_dict(data: Mapping) -> Crystal:
+    """The crystal of pymatgen's `Structure.as_dict` or of JARVIS atoms; raises EntryError."""
+    try:
+        if "lattice_mat" in data:
+            lattice = np.array(data["lattice_mat"], dtype=float).reshape(3, 3)
+            coordinates = np.array(data["coords"], dtype=float).reshape(-1, 3)
+            frac_coords = fractional(coordinates, lattice) if data.get("cartesian") else coordinates
+            species = [str(symbol) for symbol in data["elements"]]
+        else:
+            lattice = _lattice_of_dict(data["lattice"])
+            species = [_species_of_site(site, number) for number, site in enumerate(data["sites"], 1)]
+            frac_coords = np.array([site["abc"] for site in data["sites"]], dtype=float).reshape(-1, 3)
+    except KeyError as error:
+        raise EntryError(f"structure has no {error.args[0]!r}") from None
+    except (TypeError, ValueError, AttributeError) as error:
+        if isinstance(error, EntryError):
+            raise
+        raise EntryError(f"structure is damaged: {one_line(error)}") from None
+    if len(species) != len(frac_coords):
+        raise EntryError(f"{len(species)} species and {len(frac_coords)} coordinates")
+    return Crystal(lattice, frac_coords, np.array([atomic_number(name) for name in species], dtype=np.uint8))
+
+
+def _lattice_of_dict(data: Mapping) -> np.ndarray:
+    if "matrix" in data:
+        return np.array(data["matrix"], dtype=float).reshape(3, 3)
+    names = ("a", "b", "c", "alpha", "beta", "gamma")
+    cell = [float(data[name]) for name in names]
+    return lattice_from_parameters(cell[:3], cell[3:])
+
+
+def _species_of_site(site: Mapping, number: int) -> str:
+    species = site["species"]
+    if len(species) != 1 or abs(float(species[0]["occu"]) - 1) > 1e-3:
+        shown = ", ".join(f"{part['element']} {float(part['occu']):g}" for part in species) or "vacant"
+        raise EntryError(f"site {number} is occupied by {shown}: not an ordered crystal")
+    return str(species[0]["element"])
