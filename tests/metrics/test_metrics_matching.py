@@ -1,0 +1,91 @@
+import numpy as np
+import pytest
+from pymatgen.analysis.structure_matcher import StructureMatcher
+from pymatgen.core import Lattice, Structure
+
+from graphgan import metrics
+
+FCC = np.array([[0, 0, 0], [0, 0.5, 0.5], [0.5, 0, 0.5], [0.5, 0.5, 0]])
+
+
+def cesium_chloride(first="Cs", second="Cl", edge=4.12, move=0.0):
+    return Structure(Lattice.cubic(edge), [first, second], [[0, 0, 0], [0.5 + move, 0.5, 0.5]])
+
+
+def rock_salt(first, second, edge=5.6):
+    return Structure(Lattice.cubic(edge), [first] * 4 + [second] * 4, [*FCC, *(FCC + 0.5)])
+
+
+def random_carbon(rng, number):
+    lattice = Lattice.from_parameters(*rng.uniform(2.5, 4.5, 3), *rng.uniform(70, 110, 3))
+    return Structure(lattice, ["C"] * number, rng.random((number, 3)))
+
+
+def test_two_of_four():
+    samples = [cesium_chloride(), cesium_chloride(move=0.02, edge=4.2), rock_salt("Mg", "O"), None]
+    assert metrics.uniqueness(samples) == 0.5
+    assert metrics.compare(samples).unique == (True, False, True, False)
+
+
+def test_novelty_against_one_training_crystal():
+    samples = [cesium_chloride(), rock_salt("Cs", "Cl"), rock_salt("Mg", "O"), None]
+    # Another structure of a known composition is new; a supercell with charges is not.
+    train = [cesium_chloride("Cs+", "Cl-").make_supercell(2)]
+    assert metrics.novelty(samples, train) == 0.5
+    assert metrics.compare(samples, train).novel == (False, True, True, False)
+    assert metrics.unique_novel_valid([*samples, rock_salt("Mg", "O")], train) == 0.4
+
+
+def test_invalid_crystals_are_neither_unique_nor_novel():
+    broken = Structure(Lattice.cubic(4), ["Na", "Cl"], [[0, 0, 0], [0.05, 0, 0]])
+    result = metrics.compare([broken, cesium_chloride()], [rock_salt("Mg", "O")])
+    assert result.unique == result.novel == (False, True)
+
+
+def test_order_does_not_change_the_numbers():
+    rng = np.random.default_rng(0)
+    samples = [random_carbon(rng, 4) for _ in range(12)] + [None]
+    samples += [s.copy().perturb(0.2) for s in samples[:6]]
+    train = [random_carbon(rng, 4) for _ in range(6)]
+    results = [metrics.compare([samples[i] for i in rng.permutation(len(samples))], train) for _ in range(3)]
+    assert len({(r.uniqueness, r.novelty) for r in results}) == 1
+
+
+@pytest.mark.parametrize("tolerances", ["cdvae", "mattergen"])
+def test_shortcuts_give_the_answer_of_the_full_matcher(tolerances):
+    rng = np.random.default_rng(1)
+    crystals = [random_carbon(rng, n) for n in (2, 3, 4) for _ in range(4)]
+    crystals += [s.copy().perturb(0.25) for s in crystals[::2]]
+    matcher = StructureMatcher(**metrics.TOLERANCES[tolerances])
+    for known in crystals[::4]:
+        everything = [True] * len(crystals)
+        novel = metrics.compare(crystals, [known], tolerances=tolerances, valid=everything).novel
+        assert list(novel) == [not matcher.fit(known, sample) for sample in crystals]
+
+
+def test_spent_comparisons_are_announced():
+    rng = np.random.default_rng(2)
+    samples = [random_carbon(rng, 4) for _ in range(30)] + [None] * 10
+    result = metrics.compare(samples, max_comparisons=40)
+    assert 5 < sum(result.examined) < 40
+    assert result.uniqueness <= 1
+    assert "random" in result.notes[0]
+    with pytest.warns(UserWarning, match="random"):
+        metrics.uniqueness(samples, max_comparisons=40)
+
+
+def test_needles_are_left_out_instead_of_hanging():
+    rng = np.random.default_rng(3)
+    needles = [
+        Structure(Lattice.orthorhombic(1.1, 1.2, length), ["C"] * 6, rng.random((6, 3)) * [0.1, 0.1, 1])
+        for length in (300, 310)
+    ]
+    result = metrics.compare(needles)
+    assert result.unique == (True, True)
+    assert result.comparisons == 0
+    assert "elongated" in result.notes[0]
+
+
+def test_unknown_tolerances_name_the_known():
+    with pytest.raises(ValueError, match="mattergen"):
+        metrics.compare([None], tolerances="strict")
