@@ -37,7 +37,7 @@ class EncodingOptions:
 class AutoencoderOptions:
     """Stage 1: graph tensors to per-atom latents and back."""
 
-    share: float = 0.4
+    share: float = 0.3
     """Share of the budget (--steps or --minutes)."""
     latent_dim: int = 8
     """Numbers in an atom's latent vector."""
@@ -63,7 +63,7 @@ class AutoencoderOptions:
     """Weight of the squared error of the normalised log-metric."""
     kl_weight: float = 1e-3
     """Weight of the KL divergence, nats an atom."""
-    batch_size: int = 128
+    batch_size: int = 64
     """Crystals a step."""
     learning_rate: float = 1e-3
     """Of Adam with betas (0.9, 0.99)."""
@@ -75,13 +75,13 @@ class AutoencoderOptions:
 class LatentOptions:
     """Stage 2: the game in latent space."""
 
-    share: float = 0.6
+    share: float = 0.7
     """Share of the budget (--steps or --minutes)."""
     objective: str = "wgan-gp"
     """wgan-gp, wgan, non-saturating, least-squares, hinge, relativistic, or package.module:Name."""
     objective_options: dict[str, float] = dataclasses.field(default_factory=dict)
     """Arguments of the objective."""
-    hidden: int = 128
+    hidden: int = 64
     """Features an atom, in generator and critic."""
     layers: int = 3
     """Transformer blocks, in generator and critic."""
@@ -95,11 +95,11 @@ class LatentOptions:
     """Divide the critic's weights by their largest singular value."""
     critic_steps: int = 3
     """Critic steps a generator step."""
-    batch_size: int = 128
+    batch_size: int = 64
     """Crystals a step."""
-    learning_rate: float = 3e-4
+    learning_rate: float = 5e-4
     """Of the generator's Adam with betas (0.0, 0.9)."""
-    critic_learning_rate: float = 3e-4
+    critic_learning_rate: float = 5e-4
     """Of the critic's Adam with betas (0.0, 0.9)."""
     ema_decay: float = 0.998
     """Of the generator that samples."""
@@ -147,8 +147,9 @@ class Config:
     """Of weights, batches and noise."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """auto takes a GPU where there is one."""
-    threads: int = 0
-    """CPU threads; 0 takes all cores."""
+    threads: int = 1
+    """CPU threads; 0 takes all cores. More than one helps large cells on an idle machine; on a busy one it can be 30
+    times slower. Equal numbers need equal threads."""
     log_every: int = 25
     """Steps between rows of log.jsonl."""
     checkpoint_every: int = 250

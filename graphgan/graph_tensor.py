@@ -139,6 +139,10 @@ class GraphTensor:
         lattice = lattice_from_log_metric(log_metric_six)
         return GraphTensor.from_positions(species, frac_coords, lattice, self.num_atoms, self.condition)
 
+    def join(self, other: GraphTensor) -> GraphTensor:
+        """Both batches as one."""
+        return cat([self, other])
+
     def interpolate(self, other: GraphTensor, t: Tensor) -> GraphTensor:
         """The point a share t [B] of the way to `other`, by the shortest path: straight in species and log-metric,
         and on the torus after the translation that brings the two sets of positions closest in the circular mean.

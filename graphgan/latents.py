@@ -62,6 +62,14 @@ class Latents:
         """The same crystals with other latent vectors."""
         return self.replace(values=values)
 
+    def join(self, other: Latents) -> Latents:
+        """Both batches as one; they share their padding."""
+        condition = None
+        if self.condition is not None and other.condition is not None:
+            condition = torch.cat([self.condition, other.condition])
+        values, num_atoms = torch.cat([self.values, other.values]), torch.cat([self.num_atoms, other.num_atoms])
+        return Latents(values=values, num_atoms=num_atoms, condition=condition)
+
     def interpolate(self, other: Latents, t: Tensor) -> Latents:
         """The point a share t [B] of the way to `other`, atom by atom; ValueError unless num_atoms are equal."""
         if not torch.equal(self.num_atoms, other.num_atoms):

@@ -1,6 +1,6 @@
 """The games: what a critic and a generator each try to lower, as pure functions of callables and batches.
 
-Nothing here knows an optimiser, a log, a network or a crystal. A batch is anything with the four methods of
+Nothing here knows an optimiser, a log, a network or a crystal. A batch is anything with the methods of
 `SamplePoint`: latents, graph tensors, images, molecules. Every loss returns (scalar loss, dict of detached scalars).
 """
 
@@ -31,6 +31,10 @@ class SamplePoint(Protocol):
         """The batch at other coordinates."""
         ...
 
+    def join(self: S, other: S) -> S:
+        """Both batches as one."""
+        ...
+
     def interpolate(self: S, other: S, t: Tensor) -> S:
         """The points a share t [B] along the shortest path to `other`."""
         ...
@@ -51,11 +55,17 @@ class Objective(Protocol):
     def generator_loss(self, critic: Critic, real: Any, fake: Any) -> Loss: ...
 
 
+def scores(critic: Critic, real: SamplePoint, fake: SamplePoint) -> tuple[Tensor, Tensor]:
+    """The critic's scores of both batches, from one forward pass."""
+    on_real, on_fake = critic(real.join(fake)).split([len(real), len(fake)])
+    return on_real, on_fake
+
+
 def gradient_norm(critic: Critic, points: SamplePoint) -> Tensor:
     """One joint norm [B] of the critic's gradient over all coordinates of `points`; differentiable."""
     leaves = [c.detach().requires_grad_() for c in points.coordinates()]
-    scores = critic(points.with_coordinates(*leaves))
-    gradients = torch.autograd.grad(scores.sum(), leaves, create_graph=True, materialize_grads=True)
+    total = critic(points.with_coordinates(*leaves)).sum()
+    gradients = torch.autograd.grad(total, leaves, create_graph=True, materialize_grads=True)
     return points.dual_norm(gradients)
 
 
@@ -70,7 +80,8 @@ class WassersteinGP:
 
     def critic_loss(self, critic: Critic, real: Any, fake: Any, rng: torch.Generator) -> Loss:
         t = torch.rand(len(real), generator=rng, device=rng.device)
-        distance = critic(real).mean() - critic(fake).mean()
+        on_real, on_fake = scores(critic, real, fake)
+        distance = on_real.mean() - on_fake.mean()
         norm = gradient_norm(critic, real.interpolate(fake, t))
         penalty = (norm - 1).square().mean()
         return self.penalty_weight * penalty - distance, _stats(
@@ -89,7 +100,8 @@ class Wasserstein:
     clip: float = 0.01
 
     def critic_loss(self, critic: Critic, real: Any, fake: Any, rng: torch.Generator) -> Loss:
-        distance = critic(real).mean() - critic(fake).mean()
+        on_real, on_fake = scores(critic, real, fake)
+        distance = on_real.mean() - on_fake.mean()
         return -distance, _stats(wasserstein=distance)
 
     def generator_loss(self, critic: Critic, real: Any, fake: Any) -> Loss:
@@ -108,7 +120,7 @@ class NonSaturating:
     """The original game with the non-saturating generator loss; Goodfellow et al. (2014), arXiv:1406.2661."""
 
     def critic_loss(self, critic: Critic, real: Any, fake: Any, rng: torch.Generator) -> Loss:
-        on_real, on_fake = critic(real), critic(fake)
+        on_real, on_fake = scores(critic, real, fake)
         loss = softplus(-on_real).mean() + softplus(on_fake).mean()
         return loss, _stats(critic_loss=loss, score_gap=on_real.mean() - on_fake.mean())
 
@@ -122,7 +134,7 @@ class LeastSquares:
     """Targets 1 for real, 0 for fake, 1 for the generator; Mao et al. (2017), arXiv:1611.04076."""
 
     def critic_loss(self, critic: Critic, real: Any, fake: Any, rng: torch.Generator) -> Loss:
-        on_real, on_fake = critic(real), critic(fake)
+        on_real, on_fake = scores(critic, real, fake)
         loss = 0.5 * ((on_real - 1).square().mean() + on_fake.square().mean())
         return loss, _stats(critic_loss=loss, score_gap=on_real.mean() - on_fake.mean())
 
@@ -136,7 +148,7 @@ class Hinge:
     """Hinge game; Lim & Ye (2017), arXiv:1705.02894."""
 
     def critic_loss(self, critic: Critic, real: Any, fake: Any, rng: torch.Generator) -> Loss:
-        on_real, on_fake = critic(real), critic(fake)
+        on_real, on_fake = scores(critic, real, fake)
         loss = relu(1 - on_real).mean() + relu(1 + on_fake).mean()
         return loss, _stats(critic_loss=loss, score_gap=on_real.mean() - on_fake.mean())
 
@@ -155,14 +167,16 @@ class RelativisticR1R2:
     gamma: float = 1.0
 
     def critic_loss(self, critic: Critic, real: Any, fake: Any, rng: torch.Generator) -> Loss:
-        gap = critic(real) - critic(fake)
+        on_real, on_fake = scores(critic, real, fake)
+        gap = on_real - on_fake
         at_real = gradient_norm(critic, real).square().mean()
         at_fake = gradient_norm(critic, fake).square().mean()
         loss = softplus(-gap).mean() + 0.5 * self.gamma * (at_real + at_fake)
         return loss, _stats(critic_loss=loss, score_gap=gap.mean(), r1=at_real, r2=at_fake)
 
     def generator_loss(self, critic: Critic, real: Any, fake: Any) -> Loss:
-        loss = softplus(critic(real) - critic(fake)).mean()
+        on_real, on_fake = scores(critic, real, fake)
+        loss = softplus(on_real - on_fake).mean()
         return loss, _stats(generator_loss=loss)
 
 

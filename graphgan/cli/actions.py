@@ -19,10 +19,11 @@ if TYPE_CHECKING:
 
 def sample(command: Sample) -> int:
     """`graphgan sample`."""
-    from graphgan.cli.prepare import choose_device
+    from graphgan.cli.prepare import choose_device, set_threads
     from graphgan.data import write_structures
     from graphgan.sampling import load_model
 
+    set_threads(1)  # the last bits of a sum depend on how many threads share it, and a seed should not
     if command.n < 1:
         raise CommandError(f"-n is {command.n}, expected at least 1")
     model = load_model(command.model, choose_device(command.device))

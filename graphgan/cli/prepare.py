@@ -156,8 +156,8 @@ def choose_device(name: str) -> torch.device:
 
 
 def set_threads(threads: int) -> None:
-    """Let torch use `threads` CPU threads; 0 means the cores this process may use."""
-    torch.set_num_threads(threads or len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1)
+    """Let torch use `threads` CPU threads; 0 means the cores of this machine."""
+    torch.set_num_threads(threads or os.cpu_count() or 1)
 
 
 def judge_against(reference: Sequence[Structure] | None) -> Judge | None:

@@ -12,23 +12,31 @@ from graphgan.networks.attention import SetTransformer
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Noise:
-    """Standard normal noise: one vector a crystal [B, G] and one an atom [B, N, A]."""
+    """What a generator starts from.
+
+    crystal  [B, G]     standard normal
+    atoms    [B, N, A]  standard normal
+    slots    [B, N]     int64, a different number for every atom of a crystal: its role
+    """
 
     crystal: Tensor
     atoms: Tensor
+    slots: Tensor
 
     def __getitem__(self, index: Tensor | slice) -> "Noise":
-        return Noise(self.crystal[index], self.atoms[index])
+        return Noise(self.crystal[index], self.atoms[index], self.slots[index])
 
     def to(self, device: torch.device | str) -> "Noise":
         """The same noise on `device`."""
-        return Noise(self.crystal.to(device), self.atoms.to(device))
+        return Noise(self.crystal.to(device), self.atoms.to(device), self.slots.to(device))
 
 
 class Generator(nn.Module):
-    """Noise of the crystal and of every atom -> Latents, equivariant to the order of the atoms' noise.
+    """Noise of the crystal and of every atom -> Latents, equivariant to the order of the atoms' noise and slots.
 
-    Global and per-atom noise together follow EPiC-GAN (Buhmann et al. 2023, arXiv:2301.08128). It speaks the
+    Atoms of one crystal have different roles (one A, one B, three X), and equals that have to agree on who plays which
+    by noise alone agree slowly and not always: two end up in one place. So every atom brings a slot, a number that no
+    other atom of its crystal has, beside its noise. Global and per-atom noise together follow EPiC-GAN (Buhmann et al. 2023, arXiv:2301.08128). It speaks the
     encoder's latents, which have mean 0 and variance 1 over the training set once the autoencoder is fitted.
     """
 
@@ -40,12 +48,14 @@ class Generator(nn.Module):
         heads: int = 4,
         crystal_noise: int = 32,
         atom_noise: int = 16,
+        num_slots: int = 64,
         condition_dim: int = 0,
     ) -> None:
         super().__init__()
         self.crystal_noise, self.atom_noise = crystal_noise, atom_noise
         self.embed_crystal = nn.Linear(crystal_noise + 1 + condition_dim, hidden)
         self.embed_atoms = nn.Linear(atom_noise, hidden)
+        self.embed_slots = nn.Embedding(num_slots, hidden)
         self.transformer = SetTransformer(hidden, layers, heads)
         self.head = nn.Linear(hidden, latent_dim)
 
@@ -53,13 +63,15 @@ class Generator(nn.Module):
         """Noise for `num_crystals` crystals padded to `num` atoms, from rng, on its device."""
         crystal = torch.randn(num_crystals, self.crystal_noise, generator=rng, device=rng.device)
         atoms = torch.randn(num_crystals, num, self.atom_noise, generator=rng, device=rng.device)
-        return Noise(crystal, atoms)
+        slots = torch.arange(num, device=rng.device).expand(num_crystals, num)
+        return Noise(crystal, atoms, slots)
 
     def forward(self, noise: Noise, num_atoms: Tensor, condition: Tensor | None = None) -> Latents:
         mask = atom_mask(num_atoms, noise.atoms.shape[1])
         crystal = [noise.crystal, torch.log(num_atoms.to(noise.crystal.dtype))[:, None]]
         if condition is not None:
             crystal.append(condition)
-        h = self.embed_atoms(noise.atoms) + self.embed_crystal(torch.cat(crystal, dim=-1))[:, None]
+        h = self.embed_atoms(noise.atoms) + self.embed_slots(noise.slots)
+        h = h + self.embed_crystal(torch.cat(crystal, dim=-1))[:, None]
         values = self.head(self.transformer(h, mask))
         return Latents(values=values * mask[..., None], num_atoms=num_atoms, condition=condition)

@@ -152,7 +152,7 @@ def test_generator_permutes_with_its_noise():
     generator = Generator(hidden=16, layers=2)
     noise = generator.noise(2, 5, torch.Generator().manual_seed(0))
     counts, order = torch.tensor([5, 5]), torch.tensor([4, 0, 3, 1, 2])
-    moved = type(noise)(noise.crystal, noise.atoms[:, order])
+    moved = type(noise)(noise.crystal, noise.atoms[:, order], noise.slots[:, order])
     assert_close(generator(moved, counts).values, generator(noise, counts).values[:, order])
 
 
