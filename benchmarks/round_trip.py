@@ -39,11 +39,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", nargs="+", help="any forms of DATA")
     parser.add_argument("--max-atoms", type=int, default=52)
+    parser.add_argument("--processes", type=int, help="all cores if not given")
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
     rows = {}
     print("| data | read | at most N atoms | matched | encode, ms each | decode, ms each |\n|---|---|---|---|---|---|")
-    with multiprocessing.get_context("spawn").Pool() as pool:
+    with multiprocessing.get_context("spawn").Pool(options.processes) as pool:
         for data in options.data:
             row = rows[data] = round_trip(data, options.max_atoms, pool)
             n = row["kept"]

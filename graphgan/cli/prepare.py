@@ -14,6 +14,7 @@ import torch
 
 from graphgan.cli.commands import CommandError, Train
 from graphgan.cli.progress import RunProgress
+from graphgan.cli.stages import build_objective
 from graphgan.cli.train import Interrupted, Judge, Run
 from graphgan.config import Config, save_config
 from graphgan.encodings import GraphEncoding
@@ -50,6 +51,8 @@ def train(command: Train) -> int:
         raise CommandError(f"{folder}: is a file, --out needs a folder")
     device = choose_device(config.device)
     set_threads(config.threads)
+    for stage in ("latent", "graph"):
+        build_objective(stage, config)  # a wrong name should not wait for the autoencoder to finish
     progress = RunProgress(config, quiet=command.quiet)
     folder.mkdir(parents=True, exist_ok=True)
     prepared = prepare(command, config, folder, progress)

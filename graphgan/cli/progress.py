@@ -81,4 +81,4 @@ class RunProgress:
 
     def say(self, line: str) -> None:
         """A line above the bar."""
-        self.console.print(line, highlight=False)
+        self.console.print(line, highlight=False, soft_wrap=True)

@@ -15,7 +15,7 @@ from graphgan.geometry import log_metric
 from graphgan.graph_tensor import GraphTensor
 from graphgan.latents import Latents, Posterior
 from graphgan.networks import Decoder, Encoder, Generator, GraphCritic, LatentCritic, standardise
-from graphgan.objectives import OBJECTIVES, Loss
+from graphgan.objectives import OBJECTIVES, Loss, Objective
 from graphgan.training import Player, Trainer, adversaries
 
 
@@ -33,6 +33,12 @@ class Networks:
     def modules(self) -> dict[str, nn.Module]:
         """By name."""
         return {name: getattr(self, name) for name in self.arguments}
+
+
+def build_objective(stage: str, config: Config) -> Objective:
+    """The objective of a game; ConfigError for a name or options that are none."""
+    options = config.graph if stage == "graph" else config.latent
+    return build(options.objective, OBJECTIVES, options.objective_options)
 
 
 def build_networks(config: Config, encoding: GraphEncoding, condition_dim: int, device: torch.device) -> Networks:
@@ -142,7 +148,7 @@ def _latent_trainer(config: Config, networks: Networks, crystals: GraphTensor, r
         return generator(noise, real.num_atoms, real.condition)
 
     players = adversaries(
-        build(options.objective, OBJECTIVES, options.objective_options),
+        build_objective("latent", config),
         networks.latent_critic,
         generator,
         real=lambda posterior, rng: posterior.sample(rng).trim(),
@@ -166,7 +172,7 @@ def _graph_trainer(config: Config, networks: Networks, crystals: GraphTensor, rn
         return made if options.species == "soft" else made.replace(species=straight_through(made.species))
 
     players = adversaries(
-        build(options.objective, OBJECTIVES, options.objective_options),
+        build_objective("graph", config),
         networks.graph_critic,
         both,
         real=lambda batch, rng: batch.trim(),

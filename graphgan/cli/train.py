@@ -114,8 +114,17 @@ class Run:
         self.best_score = content["best_score"]
         for name, module in self.networks.modules().items():
             module.load_state_dict(content["networks"][name])
+        if self.finished and self.stage == self._last_stage() and self._budget_left(content["trainer"]["step"]):
+            self.finished = False  # the run was over, and has been given more
         self._resume_state = None if self.finished else content["trainer"]
         self._cut_log(content["stage"], content["trainer"]["step"])
+
+    def _last_stage(self) -> str:
+        return [stage for stage in STAGES if self.config.stage_share(stage) > 0][-1]
+
+    def _budget_left(self, step: int) -> bool:
+        steps, seconds = self.config.stage_budget(self.stage)
+        return step < steps if steps is not None else self.seconds[self.stage] < (seconds or 0.0)
 
     def _train_stage(self, stage: str, board: Any) -> None:
         self.stage, self.finished = stage, False

@@ -24,7 +24,7 @@ def blocks(page):
     return re.findall(r"```python\n(.*?)```", page.read_text(), flags=re.S)
 
 
-@pytest.mark.parametrize("line", commands())
+@pytest.mark.parametrize("line", list(commands()))
 def test_every_command_of_the_docs_parses(line):
     words = shlex.split(line)
     assert words[0] == "graphgan" and words[1] in COMMANDS

@@ -39,7 +39,7 @@ def imported(path):
             yield node.module
 
 
-@pytest.mark.parametrize(("room", "path"), rooms())
+@pytest.mark.parametrize(("room", "path"), list(rooms()))
 def test_imports_only_run_down(room, path):
     level = {name: i for i, floor in enumerate(FLOORS) for name in floor}
     assert room in level, f"{room} stands on no floor"
@@ -59,7 +59,7 @@ def test_imports_only_run_down(room, path):
         assert "graphgan.config" not in names
 
 
-@pytest.mark.parametrize(("room", "path"), rooms())
+@pytest.mark.parametrize(("room", "path"), list(rooms()))
 def test_files_and_functions_stay_readable(room, path):
     text = path.read_text()
     assert text.count("\n") <= 400, f"{path.name} has grown past 400 lines"
