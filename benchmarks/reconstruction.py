@@ -16,12 +16,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch import Tensor
+
 from graphgan.data import read
 from graphgan.encodings import GraphEncoding
 from graphgan.geometry import TAU, wrap
 from graphgan.graph_tensor import GraphTensor
 from graphgan.reconstruction import positions_from_directions, synchronise
-from torch import Tensor
 
 
 def position_error(found: Tensor, crystals: GraphTensor, exact: Tensor) -> float:
@@ -89,7 +90,8 @@ def main() -> None:
     times = seconds_per_crystal(crystals)
     print("; ".join(f"{name}: {1e6 * t:.1f} µs a crystal" for name, t in times.items()))
     if options.out:
-        commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False).stdout.strip()
+        git = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
+        commit = git.stdout.strip()
         facts = {"machine": platform.processor() or platform.machine(), "torch": torch.__version__, "commit": commit}
         options.out.write_text(json.dumps({"errors": rows, "seconds": times, "seed": options.seed, **facts}, indent=1))
 

@@ -1,6 +1,6 @@
 """Does a crystal survive encode -> decode? The share that StructureMatcher (default tolerances) takes for the original.
 
-    python benchmarks/round_trip.py default mp_20/train.csv.gz mpts_52/val.csv.gz --max-atoms 52 --out round_trip.json
+python benchmarks/round_trip.py default mp_20/train.csv.gz mpts_52/val.csv.gz --max-atoms 52 --out round_trip.json
 """
 
 import argparse
@@ -9,10 +9,11 @@ import multiprocessing
 import time
 from pathlib import Path
 
-from graphgan.data import read
-from graphgan.encodings import GraphEncoding
 from pymatgen.core import Structure
 from pymatgen.core.structure_matcher import StructureMatcher
+
+from graphgan.data import read
+from graphgan.encodings import GraphEncoding
 
 
 def fits(pair: tuple[Structure, Structure | None]) -> bool:

@@ -1,4 +1,4 @@
-"""What it costs to send crystals through latents and back: the autoencoder's loss and its measures of reconstruction."""
+"""What it costs to send crystals through latents and back: the autoencoder's loss and measures of reconstruction."""
 
 import dataclasses
 from collections.abc import Callable

@@ -22,21 +22,42 @@ class SymmetryError(UserError):
 def standard_cell(structure: Structure, *, primitive: bool = True, symprec: float = 0.01) -> Structure:
     """The crystal in the cell every network sees: primitive, Niggli-reduced, right-handed, coordinates in [0, 1).
 
-    The cell is a basis of the same lattice of points: no atom moves. A crystal that spglib cannot make primitive keeps
-    its cell. `symprec` in Å decides which atoms are translations of each other. Křivý & Gruber (1976),
-    doi:10.1107/S0567739476000636; Togo et al. (2024), doi:10.1080/27660400.2024.2384822.
-    """
-    import spglib
-    from pymatgen.core import Structure
+    The cell is a basis of the same lattice of points: no atom moves by more than `symprec` Å, which decides what atoms
+    are translations of each other. Křivý & Gruber (1976), doi:10.1107/S0567739476000636; Togo et al. (2024),
+    doi:10.1080/27660400.2024.2384822.
 
+    A primitive cell that StructureMatcher (default tolerances) does not take for the crystal is not used: its answer
+    depends on the cell it is given where atoms are nearly, within 0.25 Å, translations of each other, as in stacks of
+    graphene, and what leaves the encoding should match what entered by the measure that everybody uses.
+    """
     lattice = np.array(structure.lattice.matrix)
     frac_coords = np.array(structure.frac_coords)
     numbers = np.array([site.specie.Z for site in structure])
     if primitive and _has_translations(lattice, frac_coords, numbers, symprec):
-        cell = _quiet(spglib.standardize_cell, (lattice, frac_coords, numbers), True, True, symprec)
-        # no_idealize turns the crystal into a standard setting without moving atoms within it.
-        if cell is not None and len(cell[2]) < len(numbers):
-            lattice, frac_coords, numbers = cell
+        smaller = _primitive(lattice, frac_coords, numbers, symprec)
+        if smaller is not None:
+            reduced = _reduced(*smaller)
+            if _same_crystal(structure, reduced):
+                return reduced
+    return _reduced(lattice, frac_coords, numbers)
+
+
+def _primitive(
+    lattice: np.ndarray, frac_coords: np.ndarray, numbers: np.ndarray, symprec: float
+) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
+    """The primitive cell by spglib, or None where it finds none with fewer atoms."""
+    import spglib
+
+    # no_idealize turns the crystal into a standard setting without moving atoms within it.
+    cell = _quiet(spglib.standardize_cell, (lattice, frac_coords, numbers), True, True, symprec)
+    return None if cell is None or len(cell[2]) >= len(numbers) else cell
+
+
+def _reduced(lattice: np.ndarray, frac_coords: np.ndarray, numbers: np.ndarray) -> Structure:
+    """The same points in a Niggli-reduced, right-handed basis."""
+    import spglib
+    from pymatgen.core import Structure
+
     reduced = _quiet(spglib.niggli_reduce, lattice, 1e-5)
     if reduced is not None:
         change = np.rint(reduced @ np.linalg.inv(lattice))
@@ -45,7 +66,13 @@ def standard_cell(structure: Structure, *, primitive: bool = True, symprec: floa
             lattice, frac_coords = change @ lattice, frac_coords @ np.linalg.inv(change)
     if np.linalg.det(lattice) < 0:
         lattice, frac_coords = -lattice, -frac_coords
-    return Structure(lattice, numbers, frac_coords % 1.0)
+    return Structure(lattice, numbers.tolist(), frac_coords % 1.0)
+
+
+def _same_crystal(structure: Structure, other: Structure) -> bool:
+    from pymatgen.core.structure_matcher import StructureMatcher
+
+    return bool(StructureMatcher().fit(structure, other))
 
 
 def symmetrize(structure: Structure, tolerance: float) -> Structure:

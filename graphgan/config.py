@@ -215,7 +215,7 @@ def from_table(kind: type[T], table: Any, prefix: str = "") -> T:
     if not isinstance(table, dict):
         raise ConfigError(f"{prefix or 'the configuration'} is {table!r}, expected a table")
     hints = typing.get_type_hints(kind)
-    values = {}
+    values: dict[str, Any] = {}
     for name, value in table.items():
         if name not in hints:
             raise ConfigError(f"unknown field {prefix}{name}; known are {', '.join(hints)}")

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 class GraphTensor:
     """B crystals, padded to N atoms, with weights over K elements; dense, so that every shape is static.
 
-    species     [B, N, K]     weights over the elements of the vocabulary; one-hot when real; rows sum to 1, 0 on padding
+    species     [B, N, K]     weights over the elements; one-hot when real; rows sum to 1, 0 on padding
     directions  [B, 3, N, N]  directions[b, k, i, j] = where atom j is as seen from atom i along lattice axis k,
                               fractional, in [-1/2, 1/2); antisymmetric modulo 1; 0 on the diagonal and on padding
     lattice     [B, 3, 3]     rows a, b, c in Å
@@ -110,8 +110,8 @@ class GraphTensor:
         return self.replace(species=species, directions=directions.permute(0, 3, 1, 2))
 
     def _map(self, function) -> GraphTensor:
-        fields = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
-        return GraphTensor(**{k: v if v is None else function(v) for k, v in fields.items()})
+        given = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        return self.replace(**{name: function(value) for name, value in given.items() if value is not None})
 
     @cached_property
     def mask(self) -> Tensor:
@@ -201,7 +201,7 @@ class GraphTensor:
         return Batch.from_data_list(graphs)
 
     def to_networkx(self, elements: Sequence[str] | None = None) -> list[networkx.DiGraph]:
-        """A directed graph a crystal; nodes carry `element` (a name if `elements` gives the vocabulary, else its index),
+        """A directed graph a crystal; nodes carry `element` (a name if `elements` gives the vocabulary, else an index),
         edges carry `direction` (fractional), `distance` in Å and `image` (cell offset) of the nearest image."""
         import networkx
 
@@ -247,8 +247,8 @@ def cat(batches: Sequence[GraphTensor]) -> GraphTensor:
 
 
 def nearest_image(direction: Tensor, lattice: Tensor) -> tuple[Tensor, Tensor]:
-    """Distance [...] in Å and cell offset [..., 3] of the nearest periodic image of fractional directions [..., 3] in one
-    lattice [3, 3]; exact for Niggli-reduced cells."""
+    """Distance [...] in Å and cell offset [..., 3] of the nearest periodic image of fractional directions [..., 3] in
+    one lattice [3, 3]; exact for Niggli-reduced cells."""
     offsets = image_offsets(direction.device, direction.dtype)
     distance = torch.linalg.vector_norm((direction[..., None, :] + offsets) @ lattice, dim=-1)
     best = distance.argmin(-1)

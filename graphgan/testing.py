@@ -34,8 +34,8 @@ def triclinic_crystals(
 
 
 def assert_invariant(function: Callable[[GraphTensor], Tensor], crystals: GraphTensor, tolerance: float = 1e-9) -> None:
-    """`function` [B, ...] of whole crystals does not change with rotation, inversion, translation on the torus, periodic
-    image, order of atoms, amount of padding, nor with what else is in the batch."""
+    """`function` [B, ...] of whole crystals does not change with rotation, inversion, translation on the torus,
+    periodic image, order of atoms, amount of padding, nor with what else is in the batch."""
     before = function(crystals)
     for name, moved in {**_isometries(crystals), **_same_crystals(crystals)}.items():
         _close(function(moved), before, name, tolerance)
@@ -85,7 +85,7 @@ def assert_objective(
 
 
 def permuted_crystals(crystals: GraphTensor, seed: int = 3) -> tuple[GraphTensor, Tensor]:
-    """The crystals with their atoms in another order, never the identity for more than one atom, and that order [B, N]."""
+    """The crystals with their atoms in another order, never the identity if there are two, and that order [B, N]."""
     rng = torch.Generator().manual_seed(seed)
     order = torch.arange(crystals.species.shape[1]).repeat(len(crystals), 1)
     for b, n in enumerate(crystals.num_atoms.tolist()):

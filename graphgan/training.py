@@ -64,7 +64,8 @@ class Average:
     def update(self, network: nn.Module, step: int) -> None:
         """Move towards the network's weights; buffers are copied."""
         decay = min(self.decay, (1 + step) / (10 + step))
-        mine, theirs = list(self.network.parameters()), list(network.parameters())
+        mine: list[Tensor] = list(self.network.parameters())
+        theirs: list[Tensor] = list(network.parameters())
         torch._foreach_lerp_(mine, theirs, 1 - decay)
         for own, other in zip(self.network.buffers(), network.buffers(), strict=True):
             own.copy_(other)

@@ -139,11 +139,11 @@ def datasets(command: Datasets) -> int:
             print(f"{card.name:<20} {'shipped' if card.file else 'remote ':<8} {card.title}")
         print(f"\ngraphgan datasets NAME tells how to get one. Parsed files are cached in {cache_folder()}.")
         return 0
-    card = find_card(command.name)
-    if card is None:
+    found = find_card(command.name)
+    if found is None:
         raise CommandError(f"{command.name}: no such data set; there are {', '.join(c.name for c in cards)}")
-    for field in dataclasses.fields(card):
-        value = getattr(card, field.name)
+    for field in dataclasses.fields(found):
+        value = getattr(found, field.name)
         if isinstance(value, dict) or hasattr(value, "items"):
             value = "; ".join(f"{key}: {text}" for key, text in value.items())
         elif isinstance(value, (list, tuple)):

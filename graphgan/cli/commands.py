@@ -208,10 +208,11 @@ def parse(words: Sequence[str]) -> Command:
         near = difflib.get_close_matches(name, COMMANDS, n=1)
         hint = f"; did you mean {near[0]}?" if near else f"; there are {', '.join(COMMANDS)}"
         raise CommandError(f"{name} is no command{hint}")
-    default = None
+    program = f"graphgan {name}"
     if name == "train":
         default = Train(data=tyro.MISSING, out=tyro.MISSING, options=_base_config(rest))
-    return tyro.cli(COMMANDS[name], prog=f"graphgan {name}", args=rest, default=default)
+        return tyro.cli(Train, prog=program, args=rest, default=default)
+    return tyro.cli(COMMANDS[name], prog=program, args=rest)
 
 
 def _base_config(words: list[str]) -> Config:

@@ -206,7 +206,7 @@ def judge_against(reference: Sequence[Structure] | None) -> Judge | None:
 
 
 def match_rate(encoding: GraphEncoding, most: int = 200):
-    """Share of decoded crystals that StructureMatcher (default tolerances) takes for the original, of the first `most`."""
+    """Share of the first `most` decoded crystals that StructureMatcher (default tolerances) takes for the original."""
 
     def match(decoded: GraphTensor, real: GraphTensor) -> dict[str, float]:
         from pymatgen.core.structure_matcher import StructureMatcher

@@ -187,7 +187,7 @@ def _graph_trainer(config: Config, networks: Networks, crystals: GraphTensor, rn
 def straight_through(species: Tensor) -> Tensor:
     """One-hot of the heaviest species [B, N, K] with the gradient of the weights; padding stays 0.
 
-    Bengio et al. (2013), arXiv:1308.3432. A critic that sees soft weights beside one-hot reals tells them apart by their
+    Bengio et al. (2013), arXiv:1308.3432. A critic that sees soft weights beside one-hot reals tells them apart by
     softness alone.
     """
     hard = nn.functional.one_hot(species.argmax(-1), species.shape[-1]).to(species.dtype)

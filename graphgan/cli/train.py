@@ -93,7 +93,10 @@ class Run:
     # -- the run -------------------------------------------------------------------------------------------------------
 
     def train(self) -> None:
-        """Play all stages that remain. Raises Interrupted after saving, NonFiniteLossError with the last checkpoint kept."""
+        """Play all stages that remain.
+
+        Raises Interrupted after saving, NonFiniteLossError with the last checkpoint kept.
+        """
         (self.folder / "checkpoints").mkdir(parents=True, exist_ok=True)
         handlers = {s: signal.signal(s, self._request_stop) for s in (signal.SIGINT, signal.SIGTERM)}
         try:
@@ -170,7 +173,7 @@ class Run:
         """How much of the validation set survives the autoencoder: generation cannot be better than it."""
         assert self.trainer is not None
         now = sampling_networks("autoencoder", self.networks, self.trainer)
-        decoded, measures = reconstruction_errors(now["encoder"], now["decoder"], self.validation)
+        decoded, measures = reconstruction_errors(now["encoder"], now["decoder"], self.validation)  # type: ignore[arg-type]
         if self.match is not None:
             measures |= self.match(decoded.to("cpu"), self.validation.to("cpu"))
         self.progress.say("reconstruction of the validation set: " + _words(measures))
@@ -201,7 +204,7 @@ class Run:
         )
 
     def _sampling_networks(self) -> dict[str, torch.nn.Module]:
-        """What a sampler needs, by name: the averages, or once the stage is finished the networks that took them over."""
+        """What a sampler needs, by name: the averages, or the networks that took them over when the stage ended."""
         assert self.trainer is not None
         if not self.finished:
             return sampling_networks(self.stage, self.networks, self.trainer)

@@ -1,4 +1,4 @@
-"""Networks: equivariant encoder, decoder, generator and critics; constructor arguments are their whole configuration."""
+"""Networks: encoder, decoder, generator and critics; their constructor arguments are all their configuration."""
 
 from graphgan.networks.critic import GraphCritic, LatentCritic
 from graphgan.networks.decoder import Decoder, Proposal, standardise

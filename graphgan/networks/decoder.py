@@ -30,7 +30,7 @@ class Proposal:
 class Decoder(nn.Module):
     """Latents -> GraphTensor, equivariant to the order of atoms.
 
-    A set transformer; then a species head, a head for pairs D_ij = (d(h_i, h_j) - d(h_j, h_i)) / 2, and a lattice head on
+    A set transformer; then a species head, a pair head D_ij = (d(h_i, h_j) - d(h_j, h_i)) / 2, and a lattice head on
     the mean atom, whose six numbers are in units of the training set's mean and standard deviation (`set_scale`) of the
     log-metric per atom.
     """
@@ -114,8 +114,10 @@ def _log_size(num_atoms: Tensor, dtype: torch.dtype) -> Tensor:
 
 @torch.no_grad()
 def standardise(encoder: Encoder, decoder: Decoder, latents: Latents) -> None:
-    """Give the latents mean 0 and variance 1 over `latents`, the encoder's means of a training set: the encoder divides,
-    the decoder multiplies, and what they do together stays as it is."""
+    """Give the latents mean 0 and variance 1 over `latents`, the encoder's means of a training set.
+
+    The encoder divides, the decoder multiplies, and what they do together stays as it is.
+    """
     values = latents.values[latents.mask]
     mean, std = values.mean(0), values.std(0, unbiased=False).clamp_min(1e-3)
     for shift, scale in ((encoder.shift, encoder.scale), (decoder.latent_shift, decoder.latent_scale)):

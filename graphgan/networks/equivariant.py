@@ -65,7 +65,7 @@ class EquivariantLayer(nn.Module):
         # No bias: a gate must be 0 where the message is, on padding.
         self.edge_gates = nn.Linear(hidden, lmax * channels, bias=False)
         self.tensor_gates = nn.Linear(hidden, lmax * channels, bias=False)
-        self.radial_mix = nn.ModuleList(nn.Linear(num_radial, channels, bias=False) for _ in range(lmax))
+        self.radial_mix = nn.Parameter(torch.randn(lmax, channels, num_radial) / num_radial**0.5)
         self.mix = o3.Linear(self.irreps, self.irreps)
         num_invariants = lmax * channels + 3 * channels
         self.update = nn.Sequential(
@@ -88,7 +88,7 @@ class EquivariantLayer(nn.Module):
         ):
             own = tensors[..., part].unflatten(-1, (self.channels, 2 * degree + 1))
             block = edges[..., degree**2 : (degree + 1) ** 2]  # [B, N, N, R, 2l+1]
-            block = self.radial_mix[index].weight @ block
+            block = self.radial_mix[index] @ block
             received = (edge_gates[..., index, :, None] * block).sum(2)
             received = received + torch.einsum("bijc,bjcm->bicm", tensor_gates[..., index, :], own)
             new.append((own + received).flatten(-2))

@@ -36,7 +36,9 @@ class Generator(nn.Module):
 
     Atoms of one crystal have different roles (one A, one B, three X), and equals that have to agree on who plays which
     by noise alone agree slowly and not always: two end up in one place. So every atom brings a slot, a number that no
-    other atom of its crystal has, beside its noise. Global and per-atom noise together follow EPiC-GAN (Buhmann et al. 2023, arXiv:2301.08128). It speaks the
+    other atom of its crystal has, beside its noise.
+
+    Global and per-atom noise together follow EPiC-GAN (Buhmann et al. 2023, arXiv:2301.08128). The output is in the
     encoder's latents, which have mean 0 and variance 1 over the training set once the autoencoder is fitted.
     """
 

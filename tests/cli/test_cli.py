@@ -10,9 +10,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from pymatgen.core import Lattice, Structure
+
 from graphgan.cli import main
 from graphgan.data import read, write_structures
-from pymatgen.core import Lattice, Structure
 
 TINY = [
     *("--device", "cpu", "--threads", "1", "--log-every", "1", "--checkpoint-every", "2", "--evaluate-every", "4"),
@@ -77,7 +78,7 @@ def test_a_killed_run_resumes_with_equal_numbers(run, data, tmp_path):
     """kill -9 while it trains, then --resume: the log is that of the run that was never killed."""
     folder = tmp_path / "run"
     command = [sys.executable, "-m", "graphgan", "train", str(data), "--out", str(folder), "--quiet", *TINY]
-    # A slow sixth step gives time to kill between checkpoints 4 and 6 of the game: a patch in the child, not in the code.
+    # A slow sixth step gives time to kill between checkpoints 4 and 6 of the game: patched in the child.
     patch = (
         "import time, sys, graphgan.training as t\n"
         "update = t.Average.update\n"
@@ -169,7 +170,7 @@ def test_evaluate_writes_its_three_files(run, data, tmp_path, capsys):
     for name in ("structural_validity", "uniqueness", "novelty"):
         assert 0 <= numbers[name] <= 1
     page = (out / "report.html").read_text()
-    assert "latent" in page and "src=\"http" not in page
+    assert "latent" in page and 'src="http' not in page
     assert "structural_validity" in capsys.readouterr().out
 
 
@@ -227,16 +228,16 @@ def broken_cifs(folder, good):
         "cell_zero": replace_value("_cell_length_c", "0.0"),
         "angle_impossible": replace_value("_cell_angle_alpha", "179.9"),
         "comment_only": "# nothing here\n",
-        "coordinate_nan": with_atom(lambda l: " ".join([*l.split()[:-2], "nan", *l.split()[-1:]])),
-        "coordinate_word": with_atom(lambda l: " ".join([*l.split()[:-2], "north", *l.split()[-1:]])),
+        "coordinate_nan": with_atom(lambda line: " ".join([*line.split()[:-2], "nan", *line.split()[-1:]])),
+        "coordinate_word": with_atom(lambda line: " ".join([*line.split()[:-2], "north", *line.split()[-1:]])),
         "cut_header": "\n".join(lines[: len(lines) // 3]),
         "cut_row": "\n".join(lines)[: -len(lines[-1]) - 8],
         "doubled_atom": "\n".join([*lines, lines[atoms[0]]]),
-        "element_unknown": with_atom(lambda l: l.replace("Sr", "Qq")),
+        "element_unknown": with_atom(lambda line: line.replace("Sr", "Qq")),
         "empty": "",
         "html": "<html><body>404 Not Found</body></html>",
         "no_sites": "\n".join(lines[: atoms[0]]),
-        "partial_occupancy": with_atom(lambda l: " ".join([*l.split()[:-1], "0.5"])),
+        "partial_occupancy": with_atom(lambda line: " ".join([*line.split()[:-1], "0.5"])),
         "utf16": text.encode("utf-16")[:201],
         "word_salad": "lorem ipsum dolor sit amet",
     }

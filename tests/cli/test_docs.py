@@ -5,6 +5,7 @@ import shlex
 from pathlib import Path
 
 import pytest
+
 from graphgan.cli.commands import COMMANDS, parse
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -53,8 +54,9 @@ def test_the_code_of_extending_runs(tmp_path, monkeypatch):
 
 def test_the_code_of_the_readme_runs(tmp_path, monkeypatch):
     """On a model that stands in for the trained one: the lines are the README's."""
-    import graphgan as gg
     import torch
+
+    import graphgan as gg
     from graphgan.checkpoint import save_checkpoint
     from graphgan.encodings import GraphEncoding
     from graphgan.networks import Decoder, Generator
@@ -64,7 +66,10 @@ def test_the_code_of_the_readme_runs(tmp_path, monkeypatch):
     for name in ("train.csv", "val.csv"):
         gg.write_structures(structures, name)
     encoding = GraphEncoding(max_atoms=52).fit(structures)
-    arguments = {"generator": {"hidden": 8, "layers": 1}, "decoder": {"hidden": 8, "layers": 1, "num_species": len(encoding.elements)}}
+    arguments = {
+        "generator": {"hidden": 8, "layers": 1},
+        "decoder": {"hidden": 8, "layers": 1, "num_species": len(encoding.elements)},
+    }
     torch.manual_seed(0)
     weights = {
         "generator": Generator(**arguments["generator"]).state_dict(),

@@ -21,7 +21,16 @@ FLOORS = [
     {"cli"},
     {"__main__"},
 ]
-TENSOR_BANK = {"geometry", "reconstruction", "graph_tensor", "latents", "objectives", "networks", "training", "autoencoding"}
+TENSOR_BANK = {
+    "geometry",
+    "reconstruction",
+    "graph_tensor",
+    "latents",
+    "objectives",
+    "networks",
+    "training",
+    "autoencoding",
+}
 
 
 def rooms():

@@ -1,5 +1,6 @@
 import pytest
 import torch
+
 from graphgan.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
 
 
@@ -32,7 +33,11 @@ def test_code_is_not_loaded(tmp_path):
 
 @pytest.mark.parametrize(
     ("content", "message"),
-    [(b"", "not a readable checkpoint"), (b"PK\x03\x04 cut", "not a readable checkpoint"), (None, "no such checkpoint")],
+    [
+        (b"", "not a readable checkpoint"),
+        (b"PK\x03\x04 cut", "not a readable checkpoint"),
+        (None, "no such checkpoint"),
+    ],
 )
 def test_damage_is_named_in_one_line(tmp_path, content, message):
     path = tmp_path / "a.pt"

@@ -1,6 +1,7 @@
 import dataclasses
 
 import pytest
+
 from graphgan.config import Config, ConfigError, build, from_table, load_config, save_config
 from graphgan.objectives import OBJECTIVES, WassersteinGP
 

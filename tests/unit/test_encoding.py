@@ -1,11 +1,12 @@
 import numpy as np
 import pytest
 import torch
+from pymatgen.core import Lattice, Structure
+from pymatgen.core.structure_matcher import StructureMatcher
+
 from graphgan.cells import SymmetryError, standard_cell, symmetrize
 from graphgan.encodings import GraphEncoding
 from graphgan.encodings.graph import EncodingError
-from pymatgen.core import Lattice, Structure
-from pymatgen.core.structure_matcher import StructureMatcher
 
 CSCL = Structure(Lattice.cubic(4.12), ["Cs", "Cl"], [[0, 0, 0], [0.5, 0.5, 0.5]])
 ROCKSALT = Structure.from_spacegroup("Fm-3m", Lattice.cubic(5.64), ["Na", "Cl"], [[0, 0, 0], [0.5, 0.5, 0.5]])
@@ -46,7 +47,9 @@ def test_rocksalt_becomes_primitive_unless_told_otherwise():
 def test_the_standard_cell_is_niggli_reduced_right_handed_and_moves_no_atom():
     for seed in range(10):
         structure = triclinic(seed)
-        mirrored = Structure(Lattice(structure.lattice.matrix[[1, 0, 2]]), structure.species, structure.frac_coords[:, [1, 0, 2]])
+        mirrored = Structure(
+            Lattice(structure.lattice.matrix[[1, 0, 2]]), structure.species, structure.frac_coords[:, [1, 0, 2]]
+        )
         cell = standard_cell(mirrored)
         assert cell.lattice.volume == pytest.approx(structure.lattice.volume)
         assert np.linalg.det(cell.lattice.matrix) > 0

@@ -2,8 +2,9 @@ import math
 
 import pytest
 import torch
-from graphgan import geometry
 from torch.testing import assert_close
+
+from graphgan import geometry
 
 F64 = torch.float64
 
@@ -38,9 +39,7 @@ def test_log_metric_and_back_keep_lengths_angles_and_volume():
     lattice = 4 * torch.eye(3, dtype=F64) + torch.randn(20, 3, 3, generator=rng, dtype=F64)
     again = geometry.lattice_from_log_metric(geometry.log_metric(lattice))
     assert_close(again @ again.mT, lattice @ lattice.mT, rtol=1e-9, atol=1e-9)
-    for found, expected in zip(
-        geometry.lengths_and_cosines(again), geometry.lengths_and_cosines(lattice), strict=True
-    ):
+    for found, expected in zip(geometry.lengths_and_cosines(again), geometry.lengths_and_cosines(lattice), strict=True):
         assert_close(found, expected, rtol=1e-9, atol=1e-9)
     assert (torch.linalg.det(again) > 0).all()
 

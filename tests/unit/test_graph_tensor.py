@@ -2,10 +2,11 @@ import dataclasses
 
 import pytest
 import torch
+from torch.testing import assert_close
+
 from graphgan.geometry import lattice_from_log_metric, log_metric, symmetric_from_six, wrap
 from graphgan.graph_tensor import GraphTensor, cat
 from graphgan.testing import permuted_crystals, triclinic_crystals
-from torch.testing import assert_close
 
 F64 = torch.float64
 

@@ -1,13 +1,14 @@
 import pytest
 import torch
 from e3nn import o3
+from torch.testing import assert_close
+
 from graphgan.geometry import wrap
 from graphgan.graph_tensor import GraphTensor
 from graphgan.latents import Latents, Posterior
 from graphgan.networks import Decoder, Encoder, Generator, GraphCritic, LatentCritic, standardise
 from graphgan.networks.equivariant import EquivariantTrunk, PeriodicEdges
 from graphgan.testing import assert_atomwise, assert_invariant, assert_irreps, triclinic_crystals
-from torch.testing import assert_close
 
 F64 = torch.float64
 SMALL = {"hidden": 16, "layers": 2, "channels": 3}
@@ -163,12 +164,14 @@ def test_condition_reaches_every_network(crystals):
     generator = Generator(hidden=16, layers=1, condition_dim=1)
     noise = generator.noise(3, 6, torch.Generator().manual_seed(0))
     latents = generator(noise, counts, condition)
+    encoder, critic = Encoder(4, condition_dim=1, **SMALL), LatentCritic(hidden=16, layers=1, condition_dim=1)
+    decoder, graph_critic = Decoder(4, hidden=16, layers=1, condition_dim=1), GraphCritic(4, condition_dim=1, **SMALL)
     networks = {
         "generator": lambda c: generator(noise, counts, c).values,
-        "encoder": lambda c, f=Encoder(4, condition_dim=1, **SMALL): f(conditioned.replace(condition=c)).mean,
-        "decoder": lambda c, f=Decoder(4, hidden=16, layers=1, condition_dim=1): f(latents.replace(condition=c)).lattice,
-        "critic": lambda c, f=LatentCritic(hidden=16, layers=1, condition_dim=1): f(latents.replace(condition=c)),
-        "graph critic": lambda c, f=GraphCritic(4, condition_dim=1, **SMALL): f(conditioned.replace(condition=c)),
+        "encoder": lambda c: encoder(conditioned.replace(condition=c)).mean,
+        "decoder": lambda c: decoder(latents.replace(condition=c)).lattice,
+        "critic": lambda c: critic(latents.replace(condition=c)),
+        "graph critic": lambda c: graph_critic(conditioned.replace(condition=c)),
     }
     for name, network in networks.items():
         assert (network(condition) - network(condition + 1)).abs().max() > 1e-6, name

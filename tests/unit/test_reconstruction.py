@@ -1,5 +1,7 @@
 import pytest
 import torch
+from torch.testing import assert_close
+
 from graphgan.geometry import wrap
 from graphgan.reconstruction import (
     antisymmetrise,
@@ -8,7 +10,6 @@ from graphgan.reconstruction import (
     positions_from_directions,
     synchronise,
 )
-from torch.testing import assert_close
 
 F64 = torch.float64
 

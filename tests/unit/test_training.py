@@ -2,12 +2,13 @@ import itertools
 
 import pytest
 import torch
+from torch import nn
+from torch.testing import assert_close
+
 from graphgan.latents import Posterior
 from graphgan.networks import Generator, LatentCritic
 from graphgan.objectives import OBJECTIVES, WassersteinGP
 from graphgan.training import Average, NonFiniteLossError, Player, Trainer, adversaries
-from torch import nn
-from torch.testing import assert_close
 
 
 def game(seed, objective=None):
