@@ -14,10 +14,10 @@ from graphgan.networks import Decoder
 
 @dataclasses.dataclass(frozen=True)
 class ReconstructionLoss:
-    """Cross-entropy of species + weighted 1 - cos 2π(D - D*) of directions + squared error of the lattice + KL.
+    """Cross-entropy of species + weighted squared errors of directions (as phases) and lattice + KL.
 
-    Directions are judged as the pair head gives them, before averaging: every atom has to learn where every other atom
-    is. `kl_weight` (nats an atom) trades an easy prior for exact reconstruction.
+    |exp(2πi D) - exp(2πi D*)|² / 2 is 1 - cos 2π(D - D*) for phases of length 1. Directions are judged as the pair head
+    gives them, before averaging: every atom has to learn where every other atom is. `kl_weight` (nats an atom) trades an easy prior for exact reconstruction.
     """
 
     direction_weight: float = 10.0
@@ -38,8 +38,10 @@ class ReconstructionLoss:
         atoms = real.mask
         log_probability = (proposal.species_logits.log_softmax(-1) * real.species).sum(-1)
         species = -(log_probability * atoms).sum() / atoms.sum()
-        pairs, error = direction_errors(proposal.directions, real)
-        directions = ((1 - torch.cos(TAU * error)) * pairs).sum() / pairs.sum().clamp_min(1) / 3
+        angle = TAU * real.directions
+        error = (proposal.phases[..., 0] - angle.cos()).square() + (proposal.phases[..., 1] - angle.sin()).square()
+        pairs = different_pairs(real)
+        directions = 0.5 * (error * pairs).sum() / pairs.sum().clamp_min(1) / 3
         target = decoder.normalise(log_metric(real.lattice), real.num_atoms)
         found = decoder.normalise(proposal.log_metric, real.num_atoms)
         lattice = (found - target).square().mean()
@@ -58,12 +60,11 @@ class ReconstructionLoss:
         return loss, {name: value.detach() for name, value in stats.items()}
 
 
-def direction_errors(directions: Tensor, real: GraphTensor) -> tuple[Tensor, Tensor]:
-    """(pairs [B, 1, N, N] of different atoms as 0 and 1, errors [B, 3, N, N] of directions, wrapped)."""
+def different_pairs(real: GraphTensor) -> Tensor:
+    """1 for pairs of different atoms, 0 on the diagonal and on padding, [B, 1, N, N]."""
     n = real.mask.shape[1]
     different = ~torch.eye(n, dtype=torch.bool, device=real.mask.device)
-    pairs = (real.mask[:, :, None] & real.mask[:, None, :] & different)[:, None].to(directions.dtype)
-    return pairs, wrap(directions - real.directions)
+    return (real.mask[:, :, None] & real.mask[:, None, :] & different)[:, None].to(real.directions.dtype)
 
 
 @torch.no_grad()
@@ -79,7 +80,7 @@ def reconstruction_errors(
     decoded = cat([decoder(encoder(real[i : i + batch_size]).latents()) for i in range(0, len(real), batch_size)])
     atoms = real.mask
     right = (decoded.species.argmax(-1) == real.species.argmax(-1)) | ~atoms
-    pairs, error = direction_errors(decoded.directions, real)
+    pairs, error = different_pairs(real), wrap(decoded.directions - real.directions)
     lengths = torch.linalg.vector_norm(decoded.lattice, dim=-1) / torch.linalg.vector_norm(real.lattice, dim=-1)
     measures = {
         "species_accuracy": float((right & atoms).sum() / atoms.sum()),

@@ -166,9 +166,9 @@ def set_threads(threads: int) -> None:
 def judge_against(reference: Sequence[Structure] | None) -> Judge | None:
     """Numbers of a small sample against `reference`, for choosing a checkpoint.
 
-    score = (1 - validity) + (1 - uniqueness of formulas) + Wasserstein distances of density, number of elements and
-    nearest-neighbour distance, each over the reference's standard deviation or 1, + total variation of elements:
-    plain sums of numbers near 0 for perfect samples.
+    score = (1 - validity) + what the share of distinct formulas lacks of the reference's + Wasserstein distances of
+    density (over the reference's standard deviation), number of elements (likewise) and nearest-neighbour distance
+    (Å) + total variation of elements: a plain sum of numbers near 0 for perfect samples. Lower is better.
     """
     if not reference:
         return None
@@ -180,6 +180,8 @@ def judge_against(reference: Sequence[Structure] | None) -> Judge | None:
         "density": max(float(np.std([metrics.density(s) for s in reference])), 0.1),
         "num_elements": max(float(np.std([metrics.num_elements(s) for s in reference])), 1.0),
     }
+
+    real_formulas = len({s.composition.reduced_formula for s in reference}) / len(reference)
 
     def judge(samples: list[Structure | None]) -> dict[str, float]:
         valid = [s if metrics.structurally_valid(s) else None for s in samples]
@@ -194,6 +196,7 @@ def judge_against(reference: Sequence[Structure] | None) -> Judge | None:
         }
         parts = [
             1 - numbers["validity"],
+            max(real_formulas - numbers["distinct_formulas"], 0.0),
             numbers["density_wasserstein"] / spread["density"],
             numbers["num_elements_wasserstein"] / spread["num_elements"],
             numbers["nearest_neighbour_wasserstein"],

@@ -55,7 +55,9 @@ def build_networks(config: Config, encoding: GraphEncoding, condition_dim: int, 
         "decoder": species
         | {"latent_dim": auto.latent_dim, "hidden": auto.hidden, "layers": auto.decoder_layers}
         | {"heads": auto.heads, "rounds": auto.rounds},
-        "generator": size | game | {"crystal_noise": latent.crystal_noise, "atom_noise": latent.atom_noise},
+        "generator": size
+        | game
+        | {"crystal_noise": latent.crystal_noise, "atom_noise": latent.atom_noise, "num_slots": encoding.max_atoms},
         "latent_critic": size | game | {"spectral_norm": latent.spectral_norm},
         "graph_critic": species
         | equivariant

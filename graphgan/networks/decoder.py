@@ -5,7 +5,7 @@ import dataclasses
 import torch
 from torch import Tensor, nn
 
-from graphgan.geometry import lattice_from_log_metric, wrap
+from graphgan.geometry import TAU, lattice_from_log_metric
 from graphgan.graph_tensor import GraphTensor
 from graphgan.latents import Latents
 from graphgan.networks.attention import SetTransformer, masked_mean
@@ -18,21 +18,29 @@ class Proposal:
     """What the atoms say before they are averaged.
 
     species_logits  [B, N, K]
-    directions      [B, 3, N, N]  antisymmetric, any real number (modulo 1)
-    log_metric      [B, 6]        of the lattice in Å
+    phases          [B, 3, N, N, 2]  cosine and sine of 2π times the directions, of any length; (1, 0) on diagonal and padding
+    log_metric      [B, 6]           of the lattice in Å
     """
 
     species_logits: Tensor
-    directions: Tensor
+    phases: Tensor
     log_metric: Tensor
+
+    @property
+    def directions(self) -> Tensor:
+        """[B, 3, N, N] in [-1/2, 1/2], antisymmetric modulo 1."""
+        return torch.atan2(self.phases[..., 1], self.phases[..., 0]) / TAU
 
 
 class Decoder(nn.Module):
     """Latents -> GraphTensor, equivariant to the order of atoms.
 
-    A set transformer; then a species head, a pair head D_ij = (d(h_i, h_j) - d(h_j, h_i)) / 2, and a lattice head on
-    the mean atom, whose six numbers are in units of the training set's mean and standard deviation (`set_scale`) of the
-    log-metric per atom.
+    A set transformer; then a species head, a pair head and a lattice head on the mean atom, whose six numbers are in
+    units of the training set's mean and standard deviation (`set_scale`) of the log-metric per atom.
+
+    The pair head gives every direction D_ij as a phase: a cosine that is symmetric in i and j, a sine that is
+    antisymmetric. A head that gives D_ij itself, antisymmetric, has to choose between 1/2 and -1/2 wherever an atom
+    sits half a cell away, which in real crystals is most of the time, and learns next to nothing from such pairs.
     """
 
     log_metric_mean: Tensor
@@ -57,7 +65,7 @@ class Decoder(nn.Module):
         self.transformer = SetTransformer(hidden, layers, heads)
         self.species = nn.Linear(hidden, num_species)
         self.source, self.target = nn.Linear(hidden, hidden), nn.Linear(hidden, hidden, bias=False)
-        self.pair = nn.Sequential(nn.SiLU(), nn.Linear(hidden, hidden), nn.SiLU(), nn.Linear(hidden, 3))
+        self.pair = nn.Sequential(nn.SiLU(), nn.Linear(hidden, hidden), nn.SiLU(), nn.Linear(hidden, 6))
         self.lattice = nn.Sequential(nn.Linear(hidden, hidden), nn.SiLU(), nn.Linear(hidden, 6))
         self.register_buffer("log_metric_mean", torch.zeros(6))
         self.register_buffer("log_metric_std", torch.ones(6))
@@ -84,20 +92,24 @@ class Decoder(nn.Module):
         h = self.embed(values) + self.embed_crystal(crystal)[:, None]
         h = self.transformer(h, mask)
         seen = self.pair(self.source(h)[:, :, None] + self.target(h)[:, None]).permute(0, 3, 1, 2)
-        pairs = (mask[:, :, None] & mask[:, None, :])[:, None]
-        # Twelve cells apart is a number no image needs: a bound that keeps float32 exact.
+        cosine, sine = seen.chunk(2, dim=1)
+        itself = torch.eye(mask.shape[1], dtype=torch.bool, device=mask.device)
+        pairs = (mask[:, :, None] & mask[:, None, :] & ~itself)[:, None]
+        cosine = torch.where(pairs, 0.5 * (cosine + cosine.mT), 1.0)
+        sine = torch.where(pairs, 0.5 * (sine - sine.mT), 0.0)
+        # Far outside any real cell: keeps the exponential of an unlucky latent finite.
         units = self.lattice(masked_mean(h, mask)).clamp(-12.0, 12.0)
         size = _log_size(latents.num_atoms, units.dtype)
         return Proposal(
             species_logits=self.species(h),
-            directions=0.5 * (seen - seen.mT) * pairs,
+            phases=torch.stack([cosine, sine], dim=-1),
             log_metric=self.log_metric_mean + self.log_metric_std * units + size,
         )
 
     def average(self, proposal: Proposal, latents: Latents) -> GraphTensor:
         """The graph tensor of a proposal: directions averaged to positions, softmax species."""
         mask = latents.mask
-        positions = positions_from_directions(wrap(proposal.directions), mask, self.rounds)
+        positions = positions_from_directions(proposal.directions, mask, self.rounds)
         species = proposal.species_logits.softmax(-1) * mask[..., None]
         lattice = lattice_from_log_metric(proposal.log_metric)
         return GraphTensor.from_positions(species, positions, lattice, latents.num_atoms, latents.condition)
