@@ -17,7 +17,8 @@ class ReconstructionLoss:
     """Cross-entropy of species + weighted squared errors of directions (as phases) and lattice + KL.
 
     |exp(2πi D) - exp(2πi D*)|² / 2 is 1 - cos 2π(D - D*) for phases of length 1. Directions are judged as the pair head
-    gives them, before averaging: every atom has to learn where every other atom is. `kl_weight` (nats an atom) trades an easy prior for exact reconstruction.
+    gives them, before averaging: every atom has to learn where every other atom is.
+    `kl_weight` (nats an atom) trades an easy prior for exact reconstruction.
     """
 
     direction_weight: float = 10.0

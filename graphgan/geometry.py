@@ -94,17 +94,3 @@ def image_window(fractional: Tensor) -> Tensor:
     """
     inside = fractional.abs() < 1.5
     return torch.where(inside, torch.cos(math.pi / 3 * fractional).square(), 0.0).prod(-1)
-
-
-def minimum_distances(frac_coords: Tensor, lattice: Tensor, mask: Tensor) -> Tensor:
-    """Shortest distance in Å between two different atoms of each crystal, [B]; inf where there is one atom.
-
-    frac_coords [B, N, 3], lattice [B, 3, 3], mask [B, N]. Searches the 27 cells around the nearest lattice image in
-    each axis, which is exact for Niggli-reduced cells; an atom's own images do not count.
-    """
-    delta = wrap(frac_coords[:, None, :, :] - frac_coords[:, :, None, :])  # [B, N, N, 3]
-    images = delta[..., None, :] + image_offsets(delta.device, delta.dtype)
-    distance = torch.linalg.vector_norm(images @ lattice[:, None, None], dim=-1).amin(-1)
-    num = mask.shape[1]
-    pair = mask[:, :, None] & mask[:, None, :] & ~torch.eye(num, dtype=torch.bool, device=mask.device)
-    return distance.masked_fill(~pair, math.inf).flatten(1).amin(1)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from graphgan.geometry import image_offsets, lattice_from_log_metric, log_metric, wrap
+from graphgan.geometry import circular_mean, image_offsets, lattice_from_log_metric, log_metric, wrap
 from graphgan.reconstruction import directions_from_positions, positions_from_directions
 
 if TYPE_CHECKING:
@@ -153,8 +152,7 @@ class GraphTensor:
             raise ValueError("interpolation needs pairs with equal num_atoms")
         (s0, x0, m0), (s1, x1, m1) = self.coordinates(), other.coordinates()
         atoms, t = self.mask[:, :, None].to(x0.dtype), t.to(x0.dtype)
-        angle = 2 * math.pi * (x1 - x0)
-        shift = torch.atan2((angle.sin() * atoms).sum(1), (angle.cos() * atoms).sum(1)) / (2 * math.pi)
+        shift = circular_mean(x1 - x0, weights=atoms, dim=1)
         x = x0 + t[:, None, None] * wrap(x1 - x0 - shift[:, None]) * atoms
         s = torch.lerp(s0, s1, t[:, None, None])
         return self.with_coordinates(s, x, torch.lerp(m0, m1, t[:, None]))

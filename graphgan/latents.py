@@ -64,6 +64,8 @@ class Latents:
 
     def join(self, other: Latents) -> Latents:
         """Both batches as one; they share their padding."""
+        if (self.condition is None) != (other.condition is None):
+            raise ValueError("cannot join batches with and without a condition")
         condition = None
         if self.condition is not None and other.condition is not None:
             condition = torch.cat([self.condition, other.condition])

@@ -33,20 +33,29 @@ class Model:
     config: dict[str, Any]
     step: int
 
-    def sample(self, n: int, *, seed: int = 0, num_atoms: int | None = None) -> list[Structure | None]:
-        """`n` crystals; None where what was generated is no crystal. The same seed gives the same crystals on the same
-        machine. `num_atoms` fixes the atom count, else it is drawn from the training distribution. ValueError for a
-        count the model cannot make."""
-        return self.encoding.decode(self.sample_graphs(n, seed=seed, num_atoms=num_atoms)[0])
+    def sample(
+        self, n: int, *, seed: int = 0, num_atoms: int | None = None, condition: Tensor | None = None
+    ) -> list[Structure | None]:
+        """`n` crystals; None where what was generated is no crystal.
 
-    def sample_graphs(self, n: int, *, seed: int = 0, num_atoms: int | None = None) -> tuple[GraphTensor, Tensor]:
+        The same seed gives the same crystals on the same machine. `num_atoms` fixes the atom count, else it is drawn
+        from the training distribution; `condition` [n, C] is for models trained with one. ValueError for a count the
+        model cannot make.
+        """
+        return self.encoding.decode(self.sample_graphs(n, seed=seed, num_atoms=num_atoms, condition=condition)[0])
+
+    def sample_graphs(
+        self, n: int, *, seed: int = 0, num_atoms: int | None = None, condition: Tensor | None = None
+    ) -> tuple[GraphTensor, Tensor]:
         """Graph tensors of `n` crystals and the consistency residual [n] of the directions they were averaged from
         (fractional; 0 when all atoms agree)."""
-        chunks = list(self._chunks(n, seed, num_atoms))
+        chunks = list(self._chunks(n, seed, num_atoms, condition))
         return cat([crystals for crystals, _ in chunks]), torch.cat([residual for _, residual in chunks])
 
     @torch.inference_mode()
-    def _chunks(self, n: int, seed: int, num_atoms: int | None) -> Iterator[tuple[GraphTensor, Tensor]]:
+    def _chunks(
+        self, n: int, seed: int, num_atoms: int | None, condition: Tensor | None
+    ) -> Iterator[tuple[GraphTensor, Tensor]]:
         if n < 1:
             raise ValueError(f"cannot sample {n} crystals")
         if num_atoms is not None and not 1 <= num_atoms <= self.encoding.max_atoms:
@@ -57,12 +66,13 @@ class Model:
         counts = draw_atom_counts(self.encoding.atom_counts, n, rng)
         if num_atoms is not None:
             counts = torch.full_like(counts, num_atoms)
-        for part in counts.split(CHUNK):
+        conditions = [None] * n if condition is None else condition.to(device).split(CHUNK)
+        for part, wanted in zip(counts.split(CHUNK), conditions, strict=False):
             noise = self.generator.noise(len(part), int(part.max()), rng)
-            latents = self.generator(noise.to(device), part.to(device))
+            latents = self.generator(noise.to(device), part.to(device), wanted)
             proposal = self.decoder.propose(latents)
             crystals = self.decoder.average(proposal, latents)
-            yield crystals.to("cpu"), consistency(proposal.directions, latents.mask).cpu()
+            yield crystals.to("cpu"), consistency(proposal.directions, latents.mask, self.decoder.rounds).cpu()
 
 
 def draw_atom_counts(frequencies: list[int], n: int, rng: torch.Generator) -> Tensor:

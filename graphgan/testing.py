@@ -29,7 +29,7 @@ def triclinic_crystals(
     species = torch.nn.functional.one_hot(kinds, num_species).double() * mask[..., None]
     metric = 0.15 * torch.randn(len(counts), 6, generator=rng, dtype=torch.float64)
     metric[:, :3] += math.log(4.0)
-    turn = o3.rand_matrix(len(counts)).double()
+    turn = torch.linalg.qr(torch.randn(len(counts), 3, 3, generator=rng, dtype=torch.float64)).Q
     return GraphTensor.from_positions(species, frac_coords, lattice_from_log_metric(metric) @ turn, counts)
 
 
@@ -39,6 +39,7 @@ def assert_invariant(function: Callable[[GraphTensor], Tensor], crystals: GraphT
     before = function(crystals)
     for name, moved in {**_isometries(crystals), **_same_crystals(crystals)}.items():
         _close(function(moved), before, name, tolerance)
+    _close(function(crystals.pad(crystals.species.shape[1] + 2)), before, "padding", tolerance)
     permuted, _ = permuted_crystals(crystals)
     _close(function(permuted), before, "order of atoms", tolerance)
     singles = torch.cat([function(crystals[[b]].trim()) for b in range(len(crystals))])
@@ -50,6 +51,8 @@ def assert_atomwise(function: Callable[[GraphTensor], Tensor], crystals: GraphTe
     before = function(crystals)
     for name, moved in {**_isometries(crystals), **_same_crystals(crystals)}.items():
         _close(function(moved), before, name, tolerance)
+    size = crystals.species.shape[1]
+    _close(function(crystals.pad(size + 2))[:, :size], before, "padding", tolerance)
     permuted, order = permuted_crystals(crystals)
     rows = torch.arange(len(crystals))[:, None]
     _close(function(permuted), before[rows, order], "order of atoms", tolerance)
@@ -81,7 +84,12 @@ def assert_objective(
         _check_loss(loss, stats, "critic_loss")
     if not torch.equal(losses[0], losses[1]):
         raise AssertionError("critic_loss differs between equal generator states: it has randomness of its own")
-    _check_loss(*objective.generator_loss(critic, real, fake), "generator_loss")
+    leaves = [c.detach().requires_grad_() for c in fake.coordinates()]
+    loss, stats = objective.generator_loss(critic, real, fake.with_coordinates(*leaves))
+    _check_loss(loss, stats, "generator_loss")
+    found = torch.autograd.grad(loss, leaves, allow_unused=True)
+    if not any(g is not None and g.abs().max() > 0 for g in found):
+        raise AssertionError("generator_loss has no gradient with respect to what was generated")
 
 
 def permuted_crystals(crystals: GraphTensor, seed: int = 3) -> tuple[GraphTensor, Tensor]:
@@ -118,7 +126,6 @@ def _same_crystals(crystals: GraphTensor) -> dict[str, GraphTensor]:
     return {
         "translation": moved,
         "periodic image": crystals.replace(directions=crystals.directions + whole * pairs),
-        "padding": crystals.pad(crystals.species.shape[1] + 2).pad(crystals.species.shape[1]),
     }
 
 

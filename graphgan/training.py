@@ -130,8 +130,9 @@ class Trainer:
         optimizer = self.optimizers[player.name]
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
-        if player.clip_norm is not None:
-            nn.utils.clip_grad_norm_(player.network.parameters(), player.clip_norm)
+        norm = nn.utils.clip_grad_norm_(player.network.parameters(), player.clip_norm or float("inf"))
+        if not torch.isfinite(norm):  # a finite loss can have a gradient that is not
+            raise NonFiniteLossError(f"the {player.name}'s gradient is {float(norm)} at step {self.step + 1}")
         optimizer.step()
         if player.constrain is not None:
             player.constrain(player.network)

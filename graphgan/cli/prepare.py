@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import math
 import os
 import sys
@@ -55,8 +56,13 @@ def train(command: Train) -> int:
         build_objective(stage, config)  # a wrong name should not wait for the autoencoder to finish
     progress = RunProgress(config, quiet=command.quiet)
     folder.mkdir(parents=True, exist_ok=True)
+    source = folder / "data.json"
+    if command.resume and source.is_file():
+        saved = json.loads(source.read_text(encoding="utf-8"))
+        command = dataclasses.replace(
+            command, split=command.split or saved["split"], validation=command.validation or saved["validation"]
+        )
     prepared = prepare(command, config, folder, progress)
-    save_config(config, folder / "config.yaml")
     run = Run(
         config,
         prepared.encoding,
@@ -70,6 +76,11 @@ def train(command: Train) -> int:
     )
     if command.resume:
         run.resume()
+    else:
+        for stale in (folder / "log.jsonl", folder / "checkpoints" / "best.pt"):
+            stale.unlink(missing_ok=True)  # of a run that was killed before its first checkpoint
+    save_config(config, folder / "config.yaml")
+    source.write_text(json.dumps({"data": command.data, "split": command.split, "validation": command.validation}))
     progress.say(
         f"{len(prepared.crystals)} crystals, {len(prepared.validation)} for validation, {prepared.skipped} skipped; "
         f"{len(prepared.encoding.elements)} elements; {device}, {torch.get_num_threads()} threads"
@@ -86,6 +97,8 @@ def prepare(command: Train, config: Config, folder: Path, progress: RunProgress)
     """Read and encode DATA; entries that cannot be used go to skipped.csv in the run folder."""
     encoding = GraphEncoding(config.encoding.max_atoms, config.encoding.primitive)
     if is_encoded(command.data):
+        if command.split is not None or command.validation is not None:
+            raise CommandError(f"{command.data}: tensors have no --split and take no --validation")
         encoding, crystals = GraphEncoding.load(command.data)
         train_rows, held = _hold_out(len(crystals), config.seed)
         return Prepared(encoding, crystals[train_rows], crystals[held], None, 0)

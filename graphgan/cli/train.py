@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 import signal
 import time
@@ -14,7 +15,7 @@ import torch
 from torch import Tensor
 
 from graphgan.autoencoding import reconstruction_errors
-from graphgan.checkpoint import load_checkpoint, save_checkpoint
+from graphgan.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
 from graphgan.cli.progress import RunProgress
 from graphgan.cli.stages import (
     build_networks,
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
     from pymatgen.core import Structure
 
 EVALUATION_SAMPLES = 500
+# What a resumed run must share with its checkpoint, in words.
+WORDS = {"encoding": "elements or cells", "arguments": "networks", "crystals": "training crystals"}
 # What `Run` calls to judge a sample: structures -> numbers, "score" among them, lower is better.
 Judge = Callable[["list[Structure | None]"], dict[str, float]]
 
@@ -85,6 +88,8 @@ class Run:
         self.stage, self.finished = STAGES[0], False
         self.seconds = dict.fromkeys(STAGES, 0.0)
         self.window = Window()
+        self.log_rows = 0
+        self.identity = self._identity()
         self.best_score: float | None = None
         self.trainer: Trainer | None = None
         self._resume_state: dict[str, Any] | None = None
@@ -110,8 +115,16 @@ class Run:
                 signal.signal(number, handler)
 
     def resume(self) -> None:
-        """Take over checkpoints/last.pt and cut the log to it. CheckpointError if there is none."""
-        content = load_checkpoint(self.folder / "checkpoints" / "last.pt", self.device)
+        """Take over checkpoints/last.pt and cut the log to it.
+
+        CheckpointError if there is none, or if it is of other networks, other elements or other training crystals.
+        """
+        path = self.folder / "checkpoints" / "last.pt"
+        content = load_checkpoint(path, self.device)
+        for name, mine in self.identity.items():
+            if content.get(name) != mine:
+                why = _difference(content.get(name), mine)
+                raise CheckpointError(f"{path}: cannot go on with other {WORDS[name]}{why}")
         self.stage, self.finished, self.seconds = content["stage"], content["finished"], content["seconds"]
         self.window = Window(**content["window"])
         self.best_score = content["best_score"]
@@ -119,8 +132,12 @@ class Run:
             module.load_state_dict(content["networks"][name])
         if self.finished and self.stage == self._last_stage() and self._budget_left(content["trainer"]["step"]):
             self.finished = False  # the run was over, and has been given more
-        self._resume_state = None if self.finished else content["trainer"]
-        self._cut_log(content["stage"], content["trainer"]["step"])
+        if self.finished:
+            for name, weights in content["weights"].items():
+                getattr(self.networks, name).load_state_dict(weights)
+        else:
+            self._resume_state = content["trainer"]
+        self._cut_log(content["log_rows"])
 
     def _last_stage(self) -> str:
         return [stage for stage in STAGES if self.config.stage_share(stage) > 0][-1]
@@ -163,9 +180,12 @@ class Run:
             self._log(board, self._reconstruction())
         elif trainer.step % self.config.evaluate_every:
             self._evaluate(board)
-        finish_stage(stage, self.networks, trainer, self.crystals)
+        if stage != self._last_stage():  # the last one may be given more, and then goes on with its own weights
+            finish_stage(stage, self.networks, trainer, self.crystals)
         self.finished = True
         self._save()
+        if self._stop and stage != self._last_stage():
+            raise Interrupted(f"stopped after the {stage} stage")
 
     # -- what it writes ------------------------------------------------------------------------------------------------
 
@@ -183,7 +203,11 @@ class Run:
         """Judge a small sample of the averaged generator; keep the best as checkpoints/best.pt."""
         if self.judge is None:
             return
-        measures = self.judge(self.model().sample(EVALUATION_SAMPLES, seed=self.config.seed))
+        condition = self.crystals.condition
+        if condition is not None:  # what the training set asks for, in its order, as often as needed
+            rows = torch.arange(EVALUATION_SAMPLES, device=condition.device) % len(condition)
+            condition = condition[rows].cpu()
+        measures = self.judge(self.model().sample(EVALUATION_SAMPLES, seed=self.config.seed, condition=condition))
         self._log(board, {f"sample_{name}": value for name, value in measures.items()})
         self.progress.say(f"{self.stage} step {self._step()}: " + _words(measures))
         if self.best_score is None or measures["score"] < self.best_score:
@@ -206,7 +230,7 @@ class Run:
     def _sampling_networks(self) -> dict[str, torch.nn.Module]:
         """What a sampler needs, by name: the averages, or the networks that took them over when the stage ended."""
         assert self.trainer is not None
-        if not self.finished:
+        if not self.finished or self.stage == self._last_stage():
             return sampling_networks(self.stage, self.networks, self.trainer)
         names = ("encoder", "decoder") if self.stage == "autoencoder" else ("encoder", "decoder", "generator")
         return {name: getattr(self.networks, name) for name in names}
@@ -215,9 +239,8 @@ class Run:
         assert self.trainer is not None
         now = self._sampling_networks()
         content = {
+            **self.identity,
             "config": dataclasses.asdict(self.config),
-            "encoding": self.encoding.state_dict(),
-            "arguments": self.networks.arguments,
             "weights": {name: module.state_dict() for name, module in now.items()},
             "networks": {name: module.state_dict() for name, module in self.networks.modules().items()},
             "trainer": self.trainer.state_dict(),
@@ -226,6 +249,7 @@ class Run:
             "seconds": self.seconds,
             "window": dataclasses.asdict(self.window),
             "best_score": self.best_score,
+            "log_rows": self.log_rows,
         }
         save_checkpoint(self.folder / "checkpoints" / name, content)
 
@@ -237,21 +261,29 @@ class Run:
         } | numbers
         with (self.folder / "log.jsonl").open("a", encoding="utf-8") as file:
             file.write(json.dumps(row) + "\n")
+        self.log_rows += 1
         for name, value in numbers.items():
             board.add_scalar(f"{self.stage}/{name}", value, self._step())
         self.progress.show(numbers)
 
-    def _cut_log(self, stage: str, step: int) -> None:
+    def _cut_log(self, count: int) -> None:
         """Drop the rows that a killed run wrote after its last checkpoint: they will be written again."""
         path = self.folder / "log.jsonl"
-        if not path.exists():
-            return
-        rows = read_log(path)
-        order = STAGES.index(stage)
-        kept = [
-            row for row in rows if STAGES.index(row["stage"]) < order or (row["stage"] == stage and row["step"] <= step)
-        ]
-        path.write_text("".join(json.dumps(row) + "\n" for row in kept), encoding="utf-8")
+        self.log_rows = count
+        if path.exists():
+            rows = read_log(path)[:count]
+            path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+
+    def _identity(self) -> dict[str, Any]:
+        """What a checkpoint must share with a run that goes on from it."""
+        digest = hashlib.sha256()
+        for tensor in (self.crystals.species.argmax(-1), self.crystals.directions, self.crystals.lattice):
+            digest.update(tensor.cpu().numpy().tobytes())
+        return {
+            "encoding": self.encoding.state_dict(),
+            "arguments": self.networks.arguments,
+            "crystals": digest.hexdigest(),
+        }
 
     def _open_board(self) -> Any:
         from torch.utils.tensorboard import SummaryWriter
@@ -263,6 +295,8 @@ class Run:
         return self.trainer.step
 
     def _request_stop(self, *_: Any) -> None:
+        if self._stop:
+            raise KeyboardInterrupt  # asked twice: now, with the last checkpoint kept
         self._stop = True
 
 
@@ -275,6 +309,16 @@ def read_log(path: Path) -> list[dict[str, Any]]:
         except json.JSONDecodeError:
             break
     return rows
+
+
+def _difference(theirs: Any, mine: Any, prefix: str = "") -> str:
+    """': name was x, is y' for the first entry in which two tables differ; empty where they are no tables."""
+    if not isinstance(theirs, dict) or not isinstance(mine, dict):
+        return f": {prefix} was {theirs}, is {mine}" if prefix and len(f"{theirs}{mine}") < 200 else ""
+    for name in mine:
+        if theirs.get(name) != mine[name]:
+            return _difference(theirs.get(name), mine[name], f"{prefix}.{name}" if prefix else name)
+    return ""
 
 
 def _words(measures: dict[str, float]) -> str:

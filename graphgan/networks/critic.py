@@ -53,6 +53,9 @@ class GraphCritic(nn.Module):
 
 
 def normalise_spectrum(network: nn.Module) -> None:
-    """Divide the weight of every linear layer by its largest singular value; Miyato et al. (2018), arXiv:1802.05957."""
+    """Divide the weight of every nn.Linear by its largest singular value; Miyato et al. (2018), arXiv:1802.05957.
+
+    The channel mixing of equivariant features is left as it is.
+    """
     for module in [m for m in network.modules() if isinstance(m, nn.Linear)]:
         with_spectral_norm(module)

@@ -18,7 +18,7 @@ class Proposal:
     """What the atoms say before they are averaged.
 
     species_logits  [B, N, K]
-    phases          [B, 3, N, N, 2]  cosine and sine of 2π times the directions, of any length; (1, 0) on diagonal and padding
+    phases          [B, 3, N, N, 2]  cosine and sine of 2π D, of any length; (1, 0) on diagonal and padding
     log_metric      [B, 6]           of the lattice in Å
     """
 

@@ -126,8 +126,33 @@ def test_a_finished_run_can_be_given_more_steps(run, data, tmp_path):
     folder = tmp_path / "run"
     main(["train", str(data), "--out", str(folder), "--steps", "10", "--quiet", *TINY])
     assert main(["train", str(data), "--out", str(folder), "--resume", "--steps", "20", "--quiet"]) == 0
-    steps = [r["step"] for r in log_of(folder) if r["stage"] == "latent" and "wasserstein" in r]
-    assert steps == list(range(1, 13))
+    found = [r for r in log_of(folder) if r["stage"] == "latent" and "wasserstein" in r]
+    assert [r["step"] for r in found] == list(range(1, 13))
+    longer = tmp_path / "longer"  # the same autoencoder, and the game in one go
+    words = ["train", str(data), "--out", str(longer), "--steps", "16", "--quiet", *TINY]
+    words[words.index("--autoencoder.share") + 1], words[words.index("--latent.share") + 1] = "4", "12"
+    assert main(words) == 0
+    assert found == [r for r in log_of(longer) if r["stage"] == "latent" and "wasserstein" in r]
+
+
+def test_a_run_goes_on_only_with_its_own_data_and_networks(run, data, tmp_path, capsys):
+    other = write_structures(crystals(30)[6:], tmp_path / "other.csv")
+    before = {p.name: p.read_bytes() for p in run.iterdir() if p.is_file() and p.name != "skipped.csv"}
+    for words, message in (
+        ([str(other)], "cannot go on with other training crystals"),
+        ([str(data), "--seed", "5"], "cannot go on with other training crystals"),
+        ([str(data), "--latent.hidden", "32"], "cannot go on with other networks: generator.hidden was 16, is 32"),
+    ):
+        assert main(["train", *words, "--out", str(run), "--resume", "--quiet"]) == 2
+        assert message in capsys.readouterr().err
+    assert before == {p.name: p.read_bytes() for p in run.iterdir() if p.is_file() and p.name != "skipped.csv"}
+
+
+def test_a_resumed_run_remembers_its_validation_set(data, tmp_path):
+    folder = tmp_path / "run"
+    words = ["train", str(data), "--out", str(folder), "--quiet"]
+    assert main([*words, "--validation", str(data), "--steps", "6", *TINY]) == 0
+    assert main([*words, "--resume", "--steps", "10"]) == 0  # with 5 % held out, the crystals would be others
 
 
 def test_all_three_stages_play(data, tmp_path):

@@ -46,6 +46,8 @@ def imported(path):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module:
             yield node.module
+            if node.module == "graphgan":
+                yield from (f"graphgan.{alias.name}" for alias in node.names if alias.name != "__version__")
 
 
 @pytest.mark.parametrize(("room", "path"), list(rooms()))

@@ -1,6 +1,5 @@
 import math
 
-import pytest
 import torch
 from torch.testing import assert_close
 
@@ -82,23 +81,3 @@ def test_a_windowed_sum_over_images_is_periodic_and_smooth():
     below, above = torch.tensor([[0.5 - 1e-7, 0.1, 0.2], [0.5 + 1e-7, 0.1, 0.2]], dtype=F64)
     assert abs(total(below) - total(above)) < 1e-6
     assert_close(total(below), total(below + torch.tensor([2.0, -1.0, 3.0], dtype=F64)))
-
-
-@pytest.mark.parametrize("seed", range(3))
-def test_minimum_distances_equal_pymatgen(seed):
-    import numpy as np
-    from pymatgen.core import Lattice, Structure
-
-    rng = np.random.default_rng(seed)
-    lattice = Lattice.from_parameters(*rng.uniform(3, 5, 3), *rng.uniform(65, 115, 3)).get_niggli_reduced_lattice()
-    structure = Structure(lattice, ["C"] * 4, rng.random((4, 3)))
-    distances = structure.distance_matrix[~np.eye(4, dtype=bool)]
-    found = geometry.minimum_distances(
-        torch.tensor(structure.frac_coords)[None], torch.tensor(lattice.matrix)[None], torch.ones(1, 4, dtype=bool)
-    )
-    assert_close(found.item(), distances.min())
-
-
-def test_minimum_distance_of_one_atom_is_infinite():
-    one = geometry.minimum_distances(torch.zeros(1, 2, 3), torch.eye(3)[None], torch.tensor([[True, False]]))
-    assert one.item() == math.inf

@@ -147,6 +147,17 @@ def test_the_contract_check_can_fail():
         assert_objective(Seedless(), LatentCritic(hidden=8, layers=1).double(), points, points)
 
 
+def test_a_generator_loss_without_a_gradient_is_found():
+    class Detached(WassersteinGP):
+        def generator_loss(self, critic, real, fake):
+            return super().generator_loss(critic, real, fake.detach())
+
+    torch.manual_seed(0)
+    points = latents(torch.randn(3, 4, 8), [1, 3, 4])
+    with pytest.raises(AssertionError, match="no gradient with respect to what was generated"):
+        assert_objective(Detached(), LatentCritic(hidden=8, layers=1).double(), points, points)
+
+
 def test_penalty_survives_a_flat_and_a_far_fake():
     torch.manual_seed(0)
     real, fake = triclinic_crystals(seed=1), triclinic_crystals(seed=2)

@@ -106,6 +106,13 @@ def test_a_non_finite_loss_stops_before_it_spoils_the_weights():
     assert trainer.step == 2 and torch.isfinite(network.weight).all()
 
 
+def test_a_non_finite_gradient_of_a_finite_loss_stops_too():
+    network, trainer = one_player(lambda net, x: (net(x) * 0).square().mean().sqrt())
+    with pytest.raises(NonFiniteLossError, match="the fitter's gradient is nan at step 1"):
+        floats(trainer, 1)
+    assert torch.isfinite(network.weight).all()
+
+
 def test_training_lowers_a_loss():
     network, trainer = one_player(lambda net, x: (net(x) - 3).square().mean())
     floats(trainer, 200)
