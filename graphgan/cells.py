@@ -5,6 +5,7 @@ Knows pymatgen and spglib; no tensors and no files.
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -77,10 +78,12 @@ def _same_crystal(structure: Structure, other: Structure) -> bool:
 
 def symmetrize(structure: Structure, tolerance: float) -> Structure:
     """The crystal with atoms and cell moved onto the symmetry that spglib finds within `tolerance` Å: its primitive
-    standard cell, idealised. Raises SymmetryError if spglib finds none."""
+    standard cell, idealised. Raises SymmetryError if spglib finds none, ValueError for an impossible tolerance."""
     import spglib
     from pymatgen.core import Structure
 
+    if not 0 < tolerance < math.inf:  # spglib dies of a nan
+        raise ValueError(f"tolerance is {tolerance} Å, expected a positive number")
     numbers = [site.specie.Z for site in structure]
     cell = (structure.lattice.matrix, structure.frac_coords, numbers)
     found = _quiet(spglib.standardize_cell, cell, True, False, tolerance)

@@ -28,8 +28,10 @@ def save_checkpoint(path: Path | str, content: dict[str, Any]) -> None:
             torch.save({"format": FORMAT, **content}, file)
             file.flush()
             os.fsync(file.fileno())
-        except BaseException:
+        except BaseException as error:
             os.unlink(file.name)
+            if isinstance(error, RuntimeError | OSError):  # torch turns a full disk into a RuntimeError
+                raise CheckpointError(f"{path}: could not be written ({str(error).splitlines()[0][:120]})") from error
             raise
     os.chmod(file.name, 0o644)
     os.replace(file.name, path)

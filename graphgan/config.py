@@ -7,6 +7,7 @@ an outsider's `package.module:Name` alike.
 from __future__ import annotations
 
 import dataclasses
+import math
 import types
 import typing
 from importlib import import_module
@@ -17,6 +18,11 @@ from graphgan.errors import UserError
 
 STAGES = ("autoencoder", "latent", "graph")
 StageName = Literal["autoencoder", "latent", "graph"]
+SEED_LIMIT = 2**63
+"""Seeds are at least 0 and below this: what torch's generators take."""
+_MORE_THAN_ZERO = ("minutes", "cutoff", "learning_rate", "critic_learning_rate")
+_NOT_NEGATIVE = ("share", "direction_weight", "lattice_weight", "kl_weight")
+_FROM_ZERO = ("threads", "rounds")
 
 
 class ConfigError(UserError):
@@ -162,14 +168,15 @@ class Config:
     graph: GraphOptions = dataclasses.field(default_factory=GraphOptions)
 
     def __post_init__(self) -> None:
-        positive = ("steps", "log_every", "checkpoint_every", "evaluate_every")
-        for name in positive:
-            if getattr(self, name) < 1:
-                raise ConfigError(f"{name} is {getattr(self, name)}, expected at least 1")
-        if self.minutes is not None and self.minutes <= 0:
-            raise ConfigError(f"minutes is {self.minutes}, expected more than 0")
+        # All is judged here rather than in each part: only the whole knows the names that users type, and tyro draws
+        # boxes of many lines around the errors of a part.
+        _check_values(self)
+        for name in ("autoencoder", "latent"):
+            hidden, heads = getattr(self, name).hidden, getattr(self, name).heads
+            if hidden % heads:
+                raise ConfigError(f"{name}.heads is {heads}, does not divide {name}.hidden {hidden}")
         shares = [getattr(self, stage).share for stage in STAGES]
-        if min(shares) < 0 or shares[0] <= 0 or sum(shares[1:]) <= 0:
+        if shares[0] <= 0 or sum(shares[1:]) <= 0:
             raise ConfigError(f"shares are {shares}: the autoencoder and a game need more than 0, none less")
 
     def stage_share(self, stage: str) -> float:
@@ -184,6 +191,37 @@ class Config:
         return (max(1, round(self.steps * share)) if share > 0 else 0), None
 
 
+def _check_values(options: Any, prefix: str = "") -> None:
+    """ConfigError for the first number, of the parts too, that no run can use. A whole number counts something, and
+    something must be there, unless its name says otherwise."""
+    for field in dataclasses.fields(options):
+        name, value = field.name, getattr(options, field.name)
+        if dataclasses.is_dataclass(value):
+            _check_values(value, f"{prefix}{name}.")
+            continue
+        for key, number in value.items() if isinstance(value, dict) else ():
+            if isinstance(number, float) and not math.isfinite(number):
+                raise ConfigError(f"{prefix}{name}.{key} is {number}, expected a finite number")
+        if isinstance(value, (bool, str, dict)) or value is None:
+            continue
+        if expected := _complaint(name, value):
+            raise ConfigError(f"{prefix}{name} is {value}, expected {expected}")
+
+
+def _complaint(name: str, value: float) -> str | None:
+    """What a number of this name should have been, or None where it is right."""
+    if name == "seed":
+        return None if 0 <= value < SEED_LIMIT else "0 or more and below 2**63"
+    if name == "ema_decay":
+        return None if 0 <= value < 1 else "0 or more and below 1"
+    if name in _MORE_THAN_ZERO:
+        return None if 0 < value < math.inf else "more than 0 and finite"
+    if name in _NOT_NEGATIVE:
+        return None if 0 <= value < math.inf else "0 or more and finite"
+    least = 0 if name in _FROM_ZERO else 1
+    return None if value >= least else f"at least {least}"
+
+
 def load_config(path: Path | str) -> Config:
     """A Config from a YAML file; ConfigError, one line, for what it does not know."""
     import yaml
@@ -192,10 +230,10 @@ def load_config(path: Path | str) -> Config:
         table = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigError(f"{path}: {error.strerror or error}") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError) as error:  # ValueError: not UTF-8, or a date like 2024-99-99
         raise ConfigError(f"{path}: not YAML ({' '.join(str(error).split())[:120]})") from None
     try:
-        return from_table(Config, table or {})
+        return from_table(Config, {} if table is None else table)
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from None
 
@@ -213,7 +251,7 @@ T = typing.TypeVar("T")
 def from_table(kind: type[T], table: Any, prefix: str = "") -> T:
     """A dataclass from nested dicts; ConfigError names an unknown field or a value of the wrong type."""
     if not isinstance(table, dict):
-        raise ConfigError(f"{prefix or 'the configuration'} is {table!r}, expected a table")
+        raise ConfigError(f"{prefix.rstrip('.') or 'the configuration'} is {table!r}, expected a table")
     hints = typing.get_type_hints(kind)
     values: dict[str, Any] = {}
     for name, value in table.items():
@@ -237,13 +275,14 @@ def _checked(hint: Any, value: Any, name: str) -> Any:
             return None
         hint = next(h for h in typing.get_args(hint) if h is not types.NoneType)
     kind = typing.get_origin(hint) or hint
-    if kind is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    if kind is float and isinstance(value, str):  # YAML 1.1 reads 1e-3 as a string
-        try:
+    if kind is float and isinstance(value, (int, str)) and not isinstance(value, bool):
+        try:  # of a string too: YAML 1.1 reads 1e-3 as one
             return float(value)
-        except ValueError:
-            pass
+        except (ValueError, OverflowError):
+            raise ConfigError(f"{name} is {value!r}, expected float") from None
+    if kind is dict and isinstance(value, dict):
+        _, number = typing.get_args(hint)
+        return {str(key): _checked(number, item, f"{name}.{key}") for key, item in value.items()}
     if not isinstance(value, kind) or (kind is not bool and isinstance(value, bool)):
         raise ConfigError(f"{name} is {value!r}, expected {kind.__name__}")
     return value

@@ -6,7 +6,7 @@ import sys
 import warnings
 from collections.abc import Sequence
 
-from graphgan.cli.commands import COMMANDS, parse
+from graphgan.cli.commands import COMMANDS, Command, parse
 from graphgan.errors import UserError
 
 
@@ -14,15 +14,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; the exit code is 0, 2 for a user's mistake, 130 after an interrupt."""
     # Users meet one line of ours for a bad entry, not the libraries' many.
     warnings.filterwarnings("ignore", module=r"pymatgen|spglib|torch_geometric")
+    warnings.filterwarnings("ignore", message="No Pauling electronegativity")
     words = list(sys.argv[1:] if arguments is None else arguments)
+    command = None
     try:
-        return parse(words).run()
+        command = parse(words)
+        return command.run()
     except KeyboardInterrupt:
         print("graphgan: interrupted", file=sys.stderr)
         return 130
     except UserError as error:
         print(f"graphgan: error: {error}", file=sys.stderr)
         return 2
+    except OSError as error:
+        print(f"graphgan: error: {_cause(error, command)}", file=sys.stderr)
+        return 2
+
+
+def _cause(error: OSError, command: Command | None) -> str:
+    """File and cause in one line. A disk that is full does not say while writing what: then it was --out."""
+    file = error.filename if error.filename is not None else getattr(command, "out", None)
+    cause = error.strerror or str(error) or type(error).__name__
+    return f"{file}: {cause}" if file is not None else cause
 
 
 __all__ = ["COMMANDS", "main"]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import math
+import os
 import sys
 import time
 from pathlib import Path
@@ -10,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from graphgan import __version__
 from graphgan.cli.commands import CommandError, Datasets, Decode, Encode, Evaluate, Sample
+from graphgan.config import SEED_LIMIT
 
 if TYPE_CHECKING:
     from pymatgen.core import Structure
@@ -26,6 +29,10 @@ def sample(command: Sample) -> int:
     set_threads(1)  # the last bits of a sum depend on how many threads share it, and a seed should not
     if command.n < 1:
         raise CommandError(f"-n is {command.n}, expected at least 1")
+    _check_seed(command.seed)
+    # spglib crashes the process over a tolerance that is no number.
+    if command.symmetrize is not None and not 0 < command.symmetrize < math.inf:
+        raise CommandError(f"--symmetrize is {command.symmetrize:g}, expected more than 0 Å and finite")
     model = load_model(command.model, choose_device(command.device))
     most = model.encoding.max_atoms
     if command.num_atoms is not None and not 1 <= command.num_atoms <= most:
@@ -49,8 +56,6 @@ def symmetrize_all(structures: list[Structure | None], tolerance: float) -> list
     """Every crystal symmetrised; those without symmetry within the tolerance as they are."""
     from graphgan.cells import SymmetryError, symmetrize
 
-    if tolerance <= 0:
-        raise CommandError(f"--symmetrize is {tolerance:g}, expected more than 0 Å")
     done: list[Structure | None] = []
     for structure in structures:
         try:
@@ -65,19 +70,21 @@ def evaluate(command: Evaluate) -> int:
     from graphgan.data import read
     from graphgan.report import evaluate as evaluate_structures
 
+    _check_seed(command.seed)
     log = None
     if command.log is not None:
         log = _log_of(command.log)
+    _make_folder(command.out)  # before the work, which may take hours
     found = read(command.samples, check=False, progress=True, cache=False)
     # What could not be read was asked for all the same: it stays in every denominator.
     samples: list[Structure | None] = [*found.structures, *[None] * len(found.skipped)]
     ids = [*found.ids, *(s.entry for s in found.skipped)]
-    reference = _real(command.reference, command.reference_split)
-    train = _real(command.train, command.train_split)
+    reference = _real(command.reference, command.reference_split, "val")
+    train = _real(command.train, command.train_split, "train")
     report = evaluate_structures(samples, reference, train, seed=command.seed, ids=ids, progress=True)
-    command.out.mkdir(parents=True, exist_ok=True)
     if found.skipped:
         found.write_skipped(command.out / "skipped.csv")
+        say(f"{len(found.skipped)} of {len(samples)} entries are no crystals: {command.out / 'skipped.csv'} says why")
     details = {"samples": command.samples, "seed": str(command.seed), "graphgan": __version__}
     details |= {"reference": command.reference} if command.reference else {}
     details |= {"training set": command.train} if command.train else {}
@@ -97,18 +104,32 @@ def encode(command: Encode) -> int:
     """`graphgan encode`."""
     from graphgan.cli.prepare import default_split, read_data
     from graphgan.config import Config, EncodingOptions
+    from graphgan.data import Skipped
     from graphgan.encodings import GraphEncoding
 
     if command.out.suffix != ".npz":
         raise CommandError(f"{command.out}: --out must end in .npz")
+    if command.max_atoms < 1:
+        raise CommandError(f"--max-atoms is {command.max_atoms}, expected at least 1")
+    if command.out.is_dir():
+        raise CommandError(f"{command.out}: is a folder, --out needs a file")
+    if command.out.exists() and not command.overwrite:
+        raise CommandError(f"{command.out}: exists; add --overwrite to replace it")
+    _make_folder(command.out.parent)
     config = Config(encoding=EncodingOptions(max_atoms=command.max_atoms))
     found = read_data(command.data, command.split or default_split(command.data), config, True)
     encoding = GraphEncoding(command.max_atoms)
     crystals, kept = encoding.fit_encode(found.structures)
-    command.out.parent.mkdir(parents=True, exist_ok=True)
-    encoding.save(command.out, crystals)
-    large = len(found.structures) - len(kept)
-    say(f"{len(kept)} crystals encoded, {len(found.skipped)} skipped, {large} too large: {command.out}")
+    encoding.save(command.out, crystals, [found.ids[i] for i in kept])
+    large = sorted(set(range(len(found.structures))) - set(kept))
+    reason = f"more than {command.max_atoms} atoms in the cell"
+    skipped = [*found.skipped, *(Skipped(found.ids[i], reason) for i in large)]
+    listed = command.out.with_name(f"{command.out.stem}.skipped.csv")
+    listed.unlink(missing_ok=True)  # of what --overwrite replaces
+    if skipped:
+        dataclasses.replace(found, skipped=skipped).write_skipped(listed)
+        say(f"{len(skipped)} entries left out: {listed} says which and why")
+    say(f"{len(kept)} crystals encoded, {len(found.skipped)} skipped, {len(large)} too large: {command.out}")
     return 0
 
 
@@ -153,14 +174,33 @@ def datasets(command: Datasets) -> int:
     return 0
 
 
-def _real(data: str | None, split: str | None) -> list[Structure] | None:
-    """Real crystals of DATA to compare with."""
-    from graphgan.cli.prepare import default_split
+def _real(data: str | None, split: str | None, part: str) -> list[Structure] | None:
+    """Real crystals of DATA to compare with; of a named set its `part` if it has one."""
     from graphgan.data import read
+    from graphgan.data.cards import find_card
 
     if data is None:
         return None
-    return read(data, split=split or default_split(data), progress=True).structures
+    card = None if Path(data).exists() else find_card(data)
+    if split is None and card is not None and part in card.rows:
+        split = part
+    return read(data, split=split, progress=True).structures
+
+
+def _make_folder(path: Path) -> None:
+    """Make a folder to write into; CommandError where there can be none."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError):
+        file = next(p for p in (path, *path.parents) if p.exists() and not p.is_dir())
+        raise CommandError(f"--out {path}: {file} is a file, expected a folder") from None
+    if not os.access(path, os.W_OK):
+        raise CommandError(f"--out {path}: Permission denied")
+
+
+def _check_seed(seed: int) -> None:
+    if not 0 <= seed < SEED_LIMIT:
+        raise CommandError(f"--seed is {seed}, expected 0 or more and below 2**63")
 
 
 def _log_of(folder: Path) -> list[dict]:

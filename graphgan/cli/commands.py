@@ -93,11 +93,13 @@ class Evaluate:
     out: Path
     """Folder of the results."""
     reference: str | None = None
-    """Real crystals for distributions: any form of DATA."""
+    """Real crystals for distributions: any form of DATA. Of a named set its part val, or the whole where it has none,
+    unless --reference-split names another."""
     reference_split: str | None = None
     """Part of the reference, where it has parts."""
     train: str | None = None
-    """Training crystals for novelty: any form of DATA."""
+    """Training crystals for novelty: any form of DATA. Of a named set its part train, or the whole where it has none,
+    unless --train-split names another."""
     train_split: str | None = None
     """Part of the training crystals, where they have parts."""
     log: Path | None = None
@@ -117,13 +119,16 @@ class Encode:
     data: tyro.conf.Positional[str]
     """Any form of DATA."""
     out: Path
-    """An .npz file; `graphgan train` takes it, also on a machine without pymatgen."""
+    """An .npz file; `graphgan train` takes it, also on a machine without pymatgen. What was left out is listed beside
+    it, in NAME.skipped.csv."""
     encoding: Literal["graph"] = "graph"
     """How."""
     split: str | None = None
     """Part of DATA, where it has parts."""
     max_atoms: int = 20
     """Crystals with more atoms in the primitive cell are left out."""
+    overwrite: bool = False
+    """Replace OUT if it exists."""
 
     def run(self) -> int:
         from graphgan.cli.actions import encode
@@ -217,13 +222,17 @@ def parse(words: Sequence[str]) -> Command:
 
 def _base_config(words: list[str]) -> Config:
     """The options that flags start from: of --config, or of the run folder that is resumed."""
-    given = {flag: _value_of(flag, words) for flag in ("--config", "--out")}
-    if given["--config"]:
-        return load_config(given["--config"])
+    given = {flag: _value_of(flag, words) for flag in ("--config", "--out", "--steps", "--minutes")}
     saved = Path(given["--out"] or "") / "config.yaml"
-    if "--resume" in words and given["--out"] and saved.is_file():
-        return load_config(saved)
-    return Config()
+    if given["--config"]:
+        config = load_config(given["--config"])
+    elif "--resume" in words and given["--out"] and saved.is_file():
+        config = load_config(saved)
+    else:
+        return Config()
+    if given["--steps"] is not None and given["--minutes"] is None:
+        return dataclasses.replace(config, minutes=None)  # minutes go before steps, and a flag before both
+    return config
 
 
 def _value_of(flag: str, words: list[str]) -> str | None:

@@ -80,7 +80,8 @@ def read(
     `max_atoms` atoms are refused either way. `workers` is the number of processes, all cores by default.
     Large inputs are parsed once and then come from the cache folder unless `cache` is false.
 
-    Raises DataError, in one line, where nothing can be used.
+    Raises DataError, in one line, where nothing can be used; without `check`, only where there are no entries at
+    all, since a set of samples that are all failures can be judged too.
     """
     path, card = _locate(str(data), split)
     shown = str(data) if card else str(path)
@@ -97,7 +98,7 @@ def read(
         raise DataError(f"{shown}: {error}") from None
     except OSError as error:
         raise DataError(f"{shown}: {error.strerror or error}") from None
-    if not len(parsed):
+    if not len(parsed) and (check or not parsed.skipped):
         raise DataError(f"{shown}: {_nothing(parsed.skipped)}")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

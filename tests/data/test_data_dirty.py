@@ -170,8 +170,12 @@ def test_sampled_arrays_with_impossible_crystals(tmp_path):
     assert reasons == ["unknown species: atomic number 119", "coordinates are not finite"]
     arrays["angles"] = np.full((1, 4, 3), 130.0)
     np.savez(tmp_path / "b.npz", **arrays)
+    result = read(tmp_path / "b.npz", check=False)
+    assert result.structures == []
+    assert len(result.skipped) == 4
+    assert "cell is not finite" in result.skipped[0].reason
     with pytest.raises(DataError, match="cell is not finite"):
-        read(tmp_path / "b.npz", check=False)
+        read(tmp_path / "b.npz")
 
 
 def test_compressed_table_that_ends_early(tmp_path, cscl_cif):

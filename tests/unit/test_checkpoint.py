@@ -19,6 +19,16 @@ def test_a_failed_write_keeps_the_old_file(tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["a.pt"]
 
 
+def test_a_full_disk_is_one_line(tmp_path, monkeypatch):
+    def full(*_):
+        raise RuntimeError("PytorchStreamWriter failed writing file")
+
+    monkeypatch.setattr(torch, "save", full)
+    with pytest.raises(CheckpointError, match=r"a\.pt: could not be written"):
+        save_checkpoint(tmp_path / "a.pt", {"step": 1})
+    assert not list(tmp_path.iterdir())
+
+
 def test_code_is_not_loaded(tmp_path):
     import os
 

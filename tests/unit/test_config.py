@@ -24,11 +24,36 @@ def test_an_empty_file_is_the_defaults(tmp_path):
         ("latnt: {}", "unknown field latnt; known are"),
         ("latent: {hiden: 3}", "unknown field latent.hiden"),
         ("latent: {hidden: wide}", "latent.hidden is 'wide', expected int"),
-        ("latent: 3", "latent. is 3, expected a table"),
+        ("latent: 3", "latent is 3, expected a table"),
         ("device: tpu", "device is 'tpu', expected one of auto, cpu, cuda"),
         ("steps: 0", "steps is 0, expected at least 1"),
         ("steps: true", "steps is True, expected int"),
         ("minutes: -1", "minutes is -1.0, expected more than 0"),
+        ("minutes: .nan", "minutes is nan, expected more than 0 and finite"),
+        ("minutes: .inf", "minutes is inf, expected more than 0 and finite"),
+        ("seed: -1", "seed is -1, expected 0 or more and below 2**63"),
+        ("seed: 9223372036854775808", "seed is 9223372036854775808, expected 0 or more"),
+        ("threads: -1", "threads is -1, expected at least 0"),
+        ("log_every: 0", "log_every is 0, expected at least 1"),
+        ("encoding: {max_atoms: 0}", "encoding.max_atoms is 0, expected at least 1"),
+        ("autoencoder: {hidden: 0}", "autoencoder.hidden is 0, expected at least 1"),
+        ("autoencoder: {lmax: 0}", "autoencoder.lmax is 0, expected at least 1"),
+        ("autoencoder: {rounds: -1}", "autoencoder.rounds is -1, expected at least 0"),
+        ("autoencoder: {cutoff: 0}", "autoencoder.cutoff is 0.0, expected more than 0"),
+        ("autoencoder: {kl_weight: -1}", "autoencoder.kl_weight is -1.0, expected 0 or more"),
+        ("autoencoder: {heads: 5}", "autoencoder.heads is 5, does not divide autoencoder.hidden 96"),
+        ("latent: {hidden: 30}", "latent.heads is 4, does not divide latent.hidden 30"),
+        ("latent: {critic_steps: 0}", "latent.critic_steps is 0, expected at least 1"),
+        ("latent: {ema_decay: 1}", "latent.ema_decay is 1.0, expected 0 or more and below 1"),
+        ("latent: {atom_noise: 0}", "latent.atom_noise is 0, expected at least 1"),
+        ("latent: {share: .nan}", "latent.share is nan, expected 0 or more and finite"),
+        ("latent: {objective_options: {gamma: big}}", "latent.objective_options.gamma is 'big', expected float"),
+        ("latent: {objective_options: {gamma: .inf}}", "latent.objective_options.gamma is inf, expected a finite"),
+        ("graph: {learning_rate: 0}", "graph.learning_rate is 0.0, expected more than 0"),
+        ("graph: {batch_size: 0}", "graph.batch_size is 0, expected at least 1"),
+        ("graph: {share: -1}", "graph.share is -1.0, expected 0 or more"),
+        ("[]", "the configuration is [], expected a table"),
+        ("a: 2024-99-99", "not YAML"),
         ("latent: {share: 0}", "the autoencoder and a game need more than 0"),
         ("a: [", "not YAML"),
     ],
@@ -49,6 +74,14 @@ def test_a_missing_file_is_named(tmp_path):
 def test_numbers_like_1e_3_are_numbers(tmp_path):
     (tmp_path / "c.yaml").write_text("autoencoder: {learning_rate: 1e-3}")
     assert load_config(tmp_path / "c.yaml").autoencoder.learning_rate == 1e-3
+    (tmp_path / "c.yaml").write_text("latent: {objective_options: {penalty_weight: 1e-3}}")
+    assert load_config(tmp_path / "c.yaml").latent.objective_options == {"penalty_weight": 1e-3}
+
+
+def test_the_edges_of_the_ranges_are_in():
+    edges = {"seed": 2**63 - 1, "threads": 0, "autoencoder": {"rounds": 0, "kl_weight": 0.0, "ema_decay": 0.0}}
+    config = from_table(Config, edges)
+    assert config.seed == 2**63 - 1 and config.autoencoder.kl_weight == 0
 
 
 def test_budgets_follow_the_shares():

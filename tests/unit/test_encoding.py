@@ -108,12 +108,96 @@ def test_tensors_on_disk(tmp_path):
         GraphEncoding.load(tmp_path / "bad.npz")
 
 
+def test_condition_and_ids_are_kept_and_trimmed_padding_comes_back(tmp_path):
+    encoding = GraphEncoding(max_atoms=9)
+    crystals, _ = encoding.fit_encode([CSCL, ROCKSALT])
+    crystals = crystals.replace(condition=torch.tensor([[1.5, 2.0], [0.5, -1.0]]))
+    encoding.save(tmp_path / "x.npz", crystals.trim(), ids=["a", "b"])
+    again, loaded = GraphEncoding.load(tmp_path / "x.npz")
+    assert again == encoding and torch.equal(loaded.condition, crystals.condition)
+    assert loaded.species.shape == crystals.species.shape
+    assert np.load(tmp_path / "x.npz")["ids"].tolist() == ["a", "b"]
+    assert [p.name for p in tmp_path.iterdir()] == ["x.npz"]
+    with pytest.raises(ValueError, match="1 ids for 2 crystals"):
+        encoding.save(tmp_path / "x.npz", crystals, ids=["a"])
+    with pytest.raises(EncodingError, match="fit the encoding before saving"):
+        GraphEncoding(9).save(tmp_path / "x.npz", crystals)
+
+
+DAMAGE = {
+    "elements_gone": ({"elements": None}, "no array elements"),
+    "another_kind": ({"graphgan_encoding": None}, "not an encoded set"),
+    "elements_strange": ({"elements": np.array(["Cl", "Qq"])}, "elements are no list"),
+    "elements_numbers": ({"elements": np.arange(2)}, "elements holds int64"),
+    "species_flat": ({"species": np.zeros(2, np.int16)}, "species has shape (2,)"),
+    "species_beyond": ({"species": np.full((2, 3), 7, np.int16)}, "species run from 7 to 7, there are 2 elements"),
+    "species_negative": ({"species": np.full((2, 3), -1, np.int16)}, "species run from -1"),
+    "species_fractions": ({"species": np.full((2, 3), 0.5)}, "species holds float64"),
+    "nothing": ({"species": np.zeros((0, 3), np.int16)}, "species has shape (0, 3)"),
+    "coords_short": ({"frac_coords": np.zeros((2, 2, 3))}, "frac_coords has shape (2, 2, 3)"),
+    "coords_infinite": ({"frac_coords": np.full((2, 3, 3), np.inf)}, "frac_coords holds numbers that are not finite"),
+    "lattice_nan": ({"lattice": np.full((2, 3, 3), np.nan)}, "lattice holds numbers that are not finite"),
+    "lattice_zero": ({"lattice": np.zeros((2, 3, 3))}, "a lattice has no volume"),
+    "lattice_few": ({"lattice": np.ones((1, 3, 3))}, "lattice has shape (1, 3, 3)"),
+    "atoms_many": ({"num_atoms": np.array([2, 4])}, "num_atoms run from 2 to 4, expected 1 to 3"),
+    "atoms_none": ({"num_atoms": np.array([2, 0])}, "num_atoms run from 0 to 2"),
+    "counts_short": ({"atom_counts": np.array([1])}, "atom_counts has shape (1,)"),
+    "counts_zero": ({"atom_counts": np.zeros(4, int)}, "atom_counts count nothing"),
+    "condition_scalar": ({"condition": np.array(1.0)}, "condition has shape ()"),
+    "ids_few": ({"ids": np.array(["a"])}, "ids has shape (1,)"),
+    "pickles": ({"species": np.array([{}], dtype=object)}, "not an encoded set"),
+}
+
+
+@pytest.fixture
+def saved(tmp_path):
+    encoding = GraphEncoding(max_atoms=3)
+    encoding.save(tmp_path / "x.npz", encoding.fit_encode([CSCL, CSCL])[0])
+    return tmp_path / "x.npz"
+
+
+@pytest.mark.parametrize("name", DAMAGE)
+def test_damaged_arrays_are_one_line_with_the_file(name, saved):
+    changes, message = DAMAGE[name]
+    arrays = dict(np.load(saved)) | changes
+    np.savez(saved, **{key: array for key, array in arrays.items() if array is not None})
+    with pytest.raises(EncodingError) as caught:
+        GraphEncoding.load(saved)
+    assert message in str(caught.value) and str(saved) in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_damaged_bytes_are_one_line_with_the_file(saved):
+    """Every cut and every altered byte of the archive gives the same arrays or one EncodingError."""
+    whole = saved.read_bytes()
+    refused = []
+    altered = [whole[:at] + bytes([whole[at] ^ 0xFF]) + whole[at + 1 :] for at in range(0, len(whole), 7)]
+    for content in [whole[: len(whole) // 2], b"", *altered]:
+        saved.write_bytes(content)
+        try:
+            GraphEncoding.load(saved)
+        except EncodingError as error:
+            refused.append(str(error))
+    assert len(refused) > len(altered) / 2
+    assert all(line.startswith(str(saved)) and "\n" not in line for line in refused)
+
+
+def test_a_lone_array_and_a_missing_file_are_named(tmp_path):
+    with open(tmp_path / "lone.npz", "wb") as file:
+        np.save(file, np.zeros(3))
+    with pytest.raises(EncodingError, match=r"lone\.npz: not an encoded set"):
+        GraphEncoding.load(tmp_path / "lone.npz")
+    with pytest.raises(EncodingError, match=r"no\.npz: No such file"):
+        GraphEncoding.load(tmp_path / "no.npz")
+
+
 def test_symmetrize_moves_atoms_onto_the_symmetry():
     nudged = ROCKSALT.copy()
     nudged.translate_sites([0], [0.004, 0.002, 0], to_unit_cell=True)
     assert nudged.get_space_group_info(symprec=1e-3)[1] != 225
     clean = symmetrize(nudged, 0.1)
     assert clean.get_space_group_info(symprec=1e-4)[1] == 225 and len(clean) == 2
+    with pytest.raises(ValueError, match="tolerance is nan"):
+        symmetrize(ROCKSALT, float("nan"))
     overlapping = Structure(Lattice.cubic(3), ["C", "C"], [[0, 0, 0], [0, 0, 0]])
     with pytest.raises(SymmetryError, match="no symmetry within"):
         symmetrize(overlapping, 0.1)
