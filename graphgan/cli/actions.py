@@ -119,7 +119,7 @@ def encode(command: Encode) -> int:
     config = Config(encoding=EncodingOptions(max_atoms=command.max_atoms))
     found = read_data(command.data, command.split or default_split(command.data), config, True)
     encoding = GraphEncoding(command.max_atoms)
-    crystals, kept = encoding.fit_encode(found.structures)
+    crystals, kept = encoding.fit_encode(found.structures, progress=True)
     encoding.save(command.out, crystals, [found.ids[i] for i in kept])
     large = sorted(set(range(len(found.structures))) - set(kept))
     reason = f"more than {command.max_atoms} atoms in the cell"

@@ -105,8 +105,7 @@ def prepare(command: Train, config: Config, folder: Path, progress: RunProgress)
     from graphgan.data import Skipped
 
     found = read_data(command.data, command.split or default_split(command.data), config, not command.quiet)
-    progress.say(f"encoding {len(found.structures)} crystals")
-    crystals, kept = encoding.fit_encode(found.structures)
+    crystals, kept = encoding.fit_encode(found.structures, progress=not command.quiet)
     structures = [found.structures[i] for i in kept]
     left_out = sorted(set(range(len(found.structures))) - set(kept))
     reason = f"more than {config.encoding.max_atoms} atoms in the cell"

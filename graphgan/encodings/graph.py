@@ -55,9 +55,9 @@ class GraphEncoding:
         self._take_vocabulary(cells)
         return self
 
-    def fit_encode(self, structures: Sequence[Structure]) -> tuple[GraphTensor, list[int]]:
+    def fit_encode(self, structures: Sequence[Structure], *, progress: bool = False) -> tuple[GraphTensor, list[int]]:
         """`fit`, then `encode` of the structures that fit into max_atoms; their indices beside."""
-        cells = self._cells(structures)
+        cells = self._cells(structures, progress)
         kept = [i for i, s in enumerate(cells) if len(s) <= self.max_atoms]
         if not kept:
             raise EncodingError(f"none of {len(structures)} crystals has at most {self.max_atoms} atoms")
@@ -158,10 +158,12 @@ class GraphEncoding:
             torch.from_numpy(arrays["condition"]) if "condition" in arrays else None,
         )
 
-    def _cells(self, structures: Sequence[Structure]) -> list[Structure]:
+    def _cells(self, structures: Sequence[Structure], progress: bool = False) -> list[Structure]:
         from graphgan.cells import standard_cell
+        from graphgan.data.progress import with_bar
 
-        return [standard_cell(s, primitive=self.primitive) for s in structures]
+        bar = with_bar(structures, "Encoding", len(structures), shown=progress)
+        return [standard_cell(s, primitive=self.primitive) for s in bar]
 
     def _take_vocabulary(self, cells: Sequence[Structure]) -> None:
         from pymatgen.core import Element
