@@ -126,7 +126,7 @@ class Trainer:
 
     def _update(self, player: Player, loss: Tensor) -> None:
         if not torch.isfinite(loss):
-            raise NonFiniteLossError(f"the {player.name}'s loss is {float(loss)} at step {self.step + 1}")
+            raise NonFiniteLossError(f"the {player.name}'s loss is {float(loss.detach())} at step {self.step + 1}")
         optimizer = self.optimizers[player.name]
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
