@@ -107,9 +107,11 @@ class Run:
         try:
             with self.progress, self._open_board() as board:
                 first = STAGES.index(self.stage) + (1 if self.finished else 0)
-                for stage in STAGES[first:]:
-                    if self.config.stage_share(stage) > 0:
-                        self._train_stage(stage, board)
+                remaining = [stage for stage in STAGES[first:] if self.config.stage_share(stage) > 0]
+                if not remaining:
+                    self.progress.say("the budget is spent: give more --steps or --minutes to go on")
+                for stage in remaining:
+                    self._train_stage(stage, board)
         finally:
             for number, handler in handlers.items():
                 signal.signal(number, handler)
