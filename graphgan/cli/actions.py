@@ -102,9 +102,8 @@ def finish_report(report: Report, folder: Path, title: str, log: list[dict] | No
 
 def encode(command: Encode) -> int:
     """`graphgan encode`."""
-    from graphgan.cli.prepare import default_split, read_data
+    from graphgan.cli.prepare import default_split, read_data, skipped_too
     from graphgan.config import Config, EncodingOptions
-    from graphgan.data import Skipped
     from graphgan.encodings import GraphEncoding
 
     if command.out.suffix != ".npz":
@@ -121,15 +120,15 @@ def encode(command: Encode) -> int:
     encoding = GraphEncoding(command.max_atoms)
     crystals, kept = encoding.fit_encode(found.structures, progress=True)
     encoding.save(command.out, crystals, [found.ids[i] for i in kept])
-    large = sorted(set(range(len(found.structures))) - set(kept))
-    reason = f"more than {command.max_atoms} atoms in the cell"
-    skipped = [*found.skipped, *(Skipped(found.ids[i], reason) for i in large)]
+    skipped = skipped_too(found, kept, command.max_atoms)
     listed = command.out.with_name(f"{command.out.stem}.skipped.csv")
     listed.unlink(missing_ok=True)  # of what --overwrite replaces
     if skipped:
         dataclasses.replace(found, skipped=skipped).write_skipped(listed)
         say(f"{len(skipped)} entries left out: {listed} says which and why")
-    say(f"{len(kept)} crystals encoded, {len(found.skipped)} skipped, {len(large)} too large: {command.out}")
+    say(
+        f"{len(kept)} crystals encoded, {len(found.skipped)} skipped, {len(found.structures) - len(kept)} too large: {command.out}"
+    )
     return 0
 
 
@@ -176,15 +175,12 @@ def datasets(command: Datasets) -> int:
 
 def _real(data: str | None, split: str | None, part: str) -> list[Structure] | None:
     """Real crystals of DATA to compare with; of a named set its `part` if it has one."""
+    from graphgan.cli.prepare import default_split
     from graphgan.data import read
-    from graphgan.data.cards import find_card
 
     if data is None:
         return None
-    card = None if Path(data).exists() else find_card(data)
-    if split is None and card is not None and part in card.rows:
-        split = part
-    return read(data, split=split, progress=True).structures
+    return read(data, split=split or default_split(data, part), progress=True).structures
 
 
 def _make_folder(path: Path) -> None:

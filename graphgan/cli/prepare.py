@@ -24,7 +24,7 @@ from graphgan.graph_tensor import GraphTensor
 if TYPE_CHECKING:
     from pymatgen.core import Structure
 
-    from graphgan.data import ReadResult
+    from graphgan.data import ReadResult, Skipped
 
 HELD_OUT_SHARE, HELD_OUT_MOST = 0.05, 500
 
@@ -102,14 +102,10 @@ def prepare(command: Train, config: Config, folder: Path, progress: RunProgress)
         encoding, crystals = GraphEncoding.load(command.data)
         train_rows, held = _hold_out(len(crystals), config.seed)
         return Prepared(encoding, crystals[train_rows], crystals[held], None, 0)
-    from graphgan.data import Skipped
-
     found = read_data(command.data, command.split or default_split(command.data), config, not command.quiet)
     crystals, kept = encoding.fit_encode(found.structures, progress=not command.quiet)
     structures = [found.structures[i] for i in kept]
-    left_out = sorted(set(range(len(found.structures))) - set(kept))
-    reason = f"more than {config.encoding.max_atoms} atoms in the cell"
-    skipped = [*found.skipped, *(Skipped(found.ids[i], reason) for i in left_out)]
+    skipped = skipped_too(found, kept, encoding.max_atoms)
     dataclasses.replace(found, skipped=skipped).write_skipped(folder / "skipped.csv")
     if skipped:
         progress.say(f"{len(skipped)} entries skipped: {folder / 'skipped.csv'} says which and why")
@@ -123,6 +119,14 @@ def prepare(command: Train, config: Config, folder: Path, progress: RunProgress)
         return Prepared(encoding, crystals, validation, held_structures, len(skipped))
     train_rows, held = _hold_out(len(crystals), config.seed)
     return Prepared(encoding, crystals[train_rows], crystals[held], [structures[i] for i in held], len(skipped))
+
+
+def skipped_too(found: ReadResult, kept: Sequence[int], max_atoms: int) -> list[Skipped]:
+    """What was not read, and what was read and is too large to encode."""
+    from graphgan.data import Skipped
+
+    large = sorted(set(range(len(found.structures))) - set(kept))
+    return [*found.skipped, *(Skipped(found.ids[i], f"more than {max_atoms} atoms in the cell") for i in large)]
 
 
 def _hold_out(n: int, seed: int) -> tuple[list[int], list[int]]:
@@ -142,12 +146,12 @@ def read_data(data: str, split: str | None, config: Config, progress: bool) -> R
     return read(data, split=split, max_atoms=16 * config.encoding.max_atoms, progress=progress)
 
 
-def default_split(data: str) -> str | None:
-    """Named sets with parts train on their part train."""
+def default_split(data: str, part: str = "train") -> str | None:
+    """The part that a named set stands for where none is given: `part`, if it has one."""
     from graphgan.data.cards import find_card
 
     card = None if Path(data).exists() else find_card(data)
-    return "train" if card is not None and "train" in card.rows else None
+    return part if card is not None and part in card.rows else None
 
 
 def is_encoded(data: str) -> bool:
