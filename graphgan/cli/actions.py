@@ -126,9 +126,8 @@ def encode(command: Encode) -> int:
     if skipped:
         dataclasses.replace(found, skipped=skipped).write_skipped(listed)
         say(f"{len(skipped)} entries left out: {listed} says which and why")
-    say(
-        f"{len(kept)} crystals encoded, {len(found.skipped)} skipped, {len(found.structures) - len(kept)} too large: {command.out}"
-    )
+    large = len(found.structures) - len(kept)
+    say(f"{len(kept)} crystals encoded, {len(found.skipped)} skipped, {large} too large: {command.out}")
     return 0
 
 
