@@ -1,8 +1,7 @@
 """One entry of an input and how its content becomes crystals; knows no path."""
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 from graphgan.data.cif import parse_cif
@@ -54,9 +53,9 @@ def parse_entry(kind: str, content: Any, options: Options) -> Outcome:
         return [("", one_line(f"not understood: {type(error).__name__}: {error}"))]
 
 
-def parse_entries(items: Sequence[tuple[str, Any]], options: Options) -> list[Outcome]:
-    """`parse_entry` on (kind, content) pairs."""
-    return [parse_entry(kind, content, options) for kind, content in items]
+def parsed(entry: Entry, options: Options) -> tuple[Entry, Outcome]:
+    """The entry without its content, and what it holds."""
+    return replace(entry, content=None), parse_entry(entry.kind, entry.content, options)
 
 
 def _parse(kind: str, content: Any, options: Options) -> Outcome:

@@ -4,6 +4,7 @@ import csv
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,10 +16,11 @@ from graphgan.data import packed, sources
 from graphgan.data.cards import Card, downloaded, find_card, list_datasets
 from graphgan.data.crystals import Crystal
 from graphgan.data.entries import Entry, Options
+from graphgan.data.entries import parsed as entry_parsed
 from graphgan.data.errors import DataError, EntryError
 from graphgan.data.packed import SPLITS, Packed
 from graphgan.data.progress import with_bar
-from graphgan.data.workers import parse_all
+from graphgan.processes import in_order
 
 if TYPE_CHECKING:
     from pymatgen.core import Structure
@@ -209,8 +211,8 @@ def _parsed(
     if progress and total is None:
         entries = list(entries)
         total = len(entries)
-    outcomes = with_bar(parse_all(entries, options, workers), f"Reading {path.name}", total, progress)
-    parsed = _collect(outcomes)
+    outcomes = in_order(partial(entry_parsed, options=options), entries, workers=workers)
+    parsed = _collect(with_bar(outcomes, f"Reading {path.name}", total, progress))
     if key is not None and len(parsed) + len(parsed.skipped) > _WORTH_CACHING:
         cached.store(key, parsed)
     return parsed

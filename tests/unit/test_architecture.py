@@ -7,7 +7,7 @@ import pytest
 
 PACKAGE = Path(__file__).resolve().parents[2] / "graphgan"
 FLOORS = [
-    {"errors"},
+    {"errors", "processes"},
     {"geometry", "data", "metrics", "cells"},
     {"reconstruction"},
     {"graph_tensor"},
@@ -16,7 +16,7 @@ FLOORS = [
     {"networks", "training"},
     {"autoencoding", "testing"},
     {"checkpoint"},
-    {"sampling"},
+    {"sampling", "stability"},
     {"config", "report"},
     {"cli"},
     {"__main__"},
