@@ -1,4 +1,4 @@
-"""What the commands sample, evaluate, encode, decode and datasets do."""
+"""What the commands sample, encode, decode and datasets do."""
 
 from __future__ import annotations
 
@@ -11,13 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from graphgan import __version__
-from graphgan.cli.commands import CommandError, Datasets, Decode, Encode, Evaluate, Sample
+from graphgan.cli.commands import CommandError, Datasets, Decode, Encode, Sample
 from graphgan.config import SEED_LIMIT
 
 if TYPE_CHECKING:
     from pymatgen.core import Structure
-
-    from graphgan.report import Report
 
 
 def sample(command: Sample) -> int:
@@ -29,7 +27,7 @@ def sample(command: Sample) -> int:
     set_threads(1)  # the last bits of a sum depend on how many threads share it, and a seed should not
     if command.n < 1:
         raise CommandError(f"-n is {command.n}, expected at least 1")
-    _check_seed(command.seed)
+    check_seed(command.seed)
     # spglib crashes the process over a tolerance that is no number.
     if command.symmetrize is not None and not 0 < command.symmetrize < math.inf:
         raise CommandError(f"--symmetrize is {command.symmetrize:g}, expected more than 0 Å and finite")
@@ -65,41 +63,6 @@ def symmetrize_all(structures: list[Structure | None], tolerance: float) -> list
     return done
 
 
-def evaluate(command: Evaluate) -> int:
-    """`graphgan evaluate`."""
-    from graphgan.data import read
-    from graphgan.report import evaluate as evaluate_structures
-
-    _check_seed(command.seed)
-    log = None
-    if command.log is not None:
-        log = _log_of(command.log)
-    _make_folder(command.out)  # before the work, which may take hours
-    found = read(command.samples, check=False, progress=True, cache=False)
-    # What could not be read was asked for all the same: it stays in every denominator.
-    samples: list[Structure | None] = [*found.structures, *[None] * len(found.skipped)]
-    ids = [*found.ids, *(s.entry for s in found.skipped)]
-    reference = _real(command.reference, command.reference_split, "val")
-    train = _real(command.train, command.train_split, "train")
-    report = evaluate_structures(samples, reference, train, seed=command.seed, ids=ids, progress=True)
-    if found.skipped:
-        found.write_skipped(command.out / "skipped.csv")
-        say(f"{len(found.skipped)} of {len(samples)} entries are no crystals: {command.out / 'skipped.csv'} says why")
-    details = {"samples": command.samples, "seed": str(command.seed), "graphgan": __version__}
-    details |= {"reference": command.reference} if command.reference else {}
-    details |= {"training set": command.train} if command.train else {}
-    title = f"Evaluation of {Path(command.samples).name}"
-    finish_report(report, command.out, title, log, details)
-    return 0
-
-
-def finish_report(report: Report, folder: Path, title: str, log: list[dict] | None, details: dict[str, str]) -> None:
-    """Save a report and print it."""
-    page = report.save(folder, title=title, log=log, details=details)
-    print(report)
-    say(f"report: {page}")
-
-
 def encode(command: Encode) -> int:
     """`graphgan encode`."""
     from graphgan.cli.prepare import default_split, read_data, skipped_too
@@ -114,7 +77,7 @@ def encode(command: Encode) -> int:
         raise CommandError(f"{command.out}: is a folder, --out needs a file")
     if command.out.exists() and not command.overwrite:
         raise CommandError(f"{command.out}: exists; add --overwrite to replace it")
-    _make_folder(command.out.parent)
+    make_folder(command.out.parent)
     config = Config(encoding=EncodingOptions(max_atoms=command.max_atoms))
     found = read_data(command.data, command.split or default_split(command.data), config, True)
     encoding = GraphEncoding(command.max_atoms)
@@ -172,17 +135,7 @@ def datasets(command: Datasets) -> int:
     return 0
 
 
-def _real(data: str | None, split: str | None, part: str) -> list[Structure] | None:
-    """Real crystals of DATA to compare with; of a named set its `part` if it has one."""
-    from graphgan.cli.prepare import default_split
-    from graphgan.data import read
-
-    if data is None:
-        return None
-    return read(data, split=split or default_split(data, part), progress=True).structures
-
-
-def _make_folder(path: Path) -> None:
+def make_folder(path: Path) -> None:
     """Make a folder to write into; CommandError where there can be none."""
     try:
         path.mkdir(parents=True, exist_ok=True)
@@ -193,18 +146,9 @@ def _make_folder(path: Path) -> None:
         raise CommandError(f"--out {path}: Permission denied")
 
 
-def _check_seed(seed: int) -> None:
+def check_seed(seed: int) -> None:
     if not 0 <= seed < SEED_LIMIT:
         raise CommandError(f"--seed is {seed}, expected 0 or more and below 2**63")
-
-
-def _log_of(folder: Path) -> list[dict]:
-    from graphgan.cli.train import read_log
-
-    path = folder / "log.jsonl" if folder.is_dir() else folder
-    if not path.is_file():
-        raise CommandError(f"{folder}: there is no log.jsonl")
-    return read_log(path)
 
 
 def say(line: str) -> None:

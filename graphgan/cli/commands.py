@@ -102,12 +102,28 @@ class Evaluate:
     unless --train-split names another."""
     train_split: str | None = None
     """Part of the training crystals, where they have parts."""
+    benchmark: Literal["auto", "none", "perov_5", "carbon_24", "mp_20"] = "auto"
+    """Sets the cut-offs of coverage and puts published rows beside ours; auto reads it off the name of the
+    reference."""
+    coverage: bool = True
+    """Fingerprint every crystal for coverage: milliseconds each, kept in the cache folder."""
+    genmetrics: bool = False
+    """Add the four metrics of matbench-genmetrics, which need fingerprints of the training crystals too."""
+    stability: Literal["none", "chgnet", "sevennet"] = "none"
+    """Relax the samples and the training crystals with this potential and add energies above the hull of the training
+    set: seconds a crystal, kept in OUT/stability and in the cache folder. An interrupted run goes on where it was."""
+    table: Literal["smact-2.2.1", "smact-4.0.2-icsd24"] = "smact-2.2.1"
+    """Oxidation states of compositional validity; published numbers have those of smact-2.2.1."""
+    tolerances: Literal["cdvae", "mattergen"] = "cdvae"
+    """Of StructureMatcher, for the headline uniqueness and novelty."""
     log: Path | None = None
     """Run folder whose loss curves go into the report."""
     seed: Seed = 0
+    device: Device = "auto"
+    """Of the potential; auto takes a GPU where there is one."""
 
     def run(self) -> int:
-        from graphgan.cli.actions import evaluate
+        from graphgan.cli.evaluate import evaluate
 
         return evaluate(self)
 

@@ -8,8 +8,9 @@ from importlib import resources
 from pathlib import Path
 
 from graphgan import __version__
-from graphgan.cli.actions import finish_report, say
+from graphgan.cli.actions import say
 from graphgan.cli.commands import CommandError, Demo, Train
+from graphgan.cli.evaluate import finish_report
 from graphgan.config import load_config
 
 # A recipe for minutes, not for quality: small cells, small networks.

@@ -9,15 +9,18 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from graphgan.metrics.properties import (
     SYMPREC,
+    cell_shape,
     density,
     element_fractions,
     nearest_neighbour_distances,
+    nearest_neighbours,
     num_elements,
     space_group,
 )
@@ -27,6 +30,8 @@ if TYPE_CHECKING:
 
 NUM_DRAWS = 1000
 """Samples that enter a property distance in the CDVAE protocol."""
+MIN_PAIR_COUNT = 20
+"""Atoms of a pair of elements below which its bond lengths are not compared."""
 
 
 def wasserstein(
@@ -107,6 +112,51 @@ def nearest_neighbour_wasserstein(samples: Sequence[Structure | None], reference
     return wasserstein(ours, theirs)
 
 
+def neighbour_pair_wasserstein(samples: Sequence[Structure | None], reference: Sequence[Structure]) -> float:
+    """`pair_wasserstein` of the distances from every atom to its nearest neighbour, by the two elements; in Å."""
+    ours = pair_distances(nearest_neighbours(s) for s in samples if s is not None)
+    return pair_wasserstein(ours, pair_distances(map(nearest_neighbours, reference)))
+
+
+PairDistances = dict[tuple[str, str], list[float]]
+
+
+def pair_distances(crystals: Iterable[tuple[Iterable[float], Iterable[tuple[str, str]]]]) -> PairDistances:
+    """Nearest-neighbour distances by pair of elements, from the distances and pairs of every crystal."""
+    found: PairDistances = {}
+    for distances, pairs in crystals:
+        for distance, pair in zip(distances, pairs, strict=True):
+            found.setdefault(pair, []).append(distance)
+    return found
+
+
+def pair_wasserstein(ours: PairDistances, theirs: PairDistances, *, min_count: int = MIN_PAIR_COUNT) -> float:
+    """Wasserstein distance of bond lengths, in Å, averaged over pairs of elements by their frequency in `theirs`.
+
+    This is whether Ti-O bonds are as long as Ti-O bonds: a set of samples may match the distances of all atoms pooled
+    and know nothing of chemistry. Pairs with fewer than `min_count` atoms on either side are left out; nan if none is
+    left.
+    """
+    shared = sorted(p for p in theirs if min(len(theirs[p]), len(ours.get(p, ()))) >= min_count)
+    if not shared:
+        return float("nan")
+    weights = np.array([len(theirs[p]) for p in shared], float)
+    distances = [wasserstein(ours[p], theirs[p]) for p in shared]
+    return float(weights @ distances / weights.sum())
+
+
+def cell_length_wasserstein(samples: Sequence[Structure | None], reference: Sequence[Structure]) -> float:
+    """Wasserstein distance, in Å, of the edges of the Niggli cells, all three pooled; 0 or more."""
+    ours, theirs = ((cell_shape(s)[0] for s in side if s is not None) for side in (samples, reference))
+    return wasserstein(chain.from_iterable(ours), chain.from_iterable(theirs))
+
+
+def cell_angle_wasserstein(samples: Sequence[Structure | None], reference: Sequence[Structure]) -> float:
+    """Wasserstein distance, in degrees, of the angles of the Niggli cells, all three pooled; 0 or more."""
+    ours, theirs = ((cell_shape(s)[1] for s in side if s is not None) for side in (samples, reference))
+    return wasserstein(chain.from_iterable(ours), chain.from_iterable(theirs))
+
+
 def element_total_variation(samples: Sequence[Structure | None], reference: Sequence[Structure]) -> float:
     """Total variation distance of the element histograms, in [0, 1].
 
@@ -140,11 +190,24 @@ def spacegroup_total_variation(
     return total_variation(ours, Counter(space_group(s, symprec) for s in drawn))
 
 
+def shuffled(structures: Sequence[Structure | None], seed: int) -> list[int]:
+    """A random order of crystals, as indices, that depends on what they are and not on how they are listed."""
+
+    def content(index: int) -> tuple:
+        structure = structures[index]
+        if structure is None:
+            return ()
+        return (structure.formula, structure.lattice.matrix.tobytes(), structure.frac_coords.tobytes())
+
+    by_content = sorted(range(len(structures)), key=content)
+    return [by_content[i] for i in np.random.default_rng(seed).permutation(len(structures)).tolist()]
+
+
 def draw(structures: Sequence[Structure], count: int | None, seed: int) -> Sequence[Structure]:
     """All structures, or `count` of them without replacement where there are more."""
     if count is None or len(structures) <= count:
         return structures
-    return [structures[i] for i in np.random.default_rng(seed).choice(len(structures), count, replace=False)]
+    return [structures[i] for i in shuffled(structures, seed)[:count]]
 
 
 def element_histogram(fractions: Iterable[Mapping[str, float]]) -> dict[str, float]:

@@ -1,9 +1,8 @@
 """Uniqueness and novelty: which samples are the same crystal as another sample or as a training crystal.
 
 Two crystals are the same if pymatgen's StructureMatcher says so (Ong et al. 2013,
-doi:10.1016/j.commatsci.2012.10.028). Everything done here to save time leaves its answer as it is: cells are
-reduced once instead of once per pair, and pairs that cannot match by formula, number of atoms or cell lengths
-are not tried.
+doi:10.1016/j.commatsci.2012.10.028). What is done to save time leaves its answer for a pair as it is: cells are reduced
+once instead of once per pair, pairs that cannot match are not tried, and all cores share the rest.
 """
 
 from __future__ import annotations
@@ -12,12 +11,13 @@ import warnings
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from functools import cache, partial
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-import numpy as np
-
+from graphgan.metrics.candidates import MAX_CANDIDATES, Cell, Crowd, formula_of, reduced_cell
+from graphgan.metrics.distributions import shuffled
 from graphgan.metrics.validity import structurally_valid
+from graphgan.processes import in_order
 
 if TYPE_CHECKING:
     from pymatgen.analysis.structure_matcher import StructureMatcher
@@ -27,32 +27,21 @@ TOLERANCES: dict[str, dict[str, float]] = {
     "cdvae": {"ltol": 0.3, "stol": 0.5, "angle_tol": 10},
     "mattergen": {"ltol": 0.2, "stol": 0.3, "angle_tol": 5},
 }
-"""StructureMatcher tolerances by the family of papers that uses them (CDVAE, DiffCSP, ADiT; MatterGen,
-FlowMM)."""
-
-MAX_COMPARISONS = 20_000
-"""Calls of StructureMatcher (3 to 40 ms each) before the rest of the samples is left unexamined, with a
-note."""
-
-MAX_LATTICE_POINTS = 20_000
-"""StructureMatcher lists all lattice points in a sphere of 1.3 times the longest edge: about this many for a
-cell of 3 x 3 x 140 Å, where one pair takes a second, growing with the square of the length."""
+"""StructureMatcher tolerances by the family of papers that uses them (CDVAE, DiffCSP, ADiT; MatterGen, FlowMM)."""
 
 Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Which samples are unique, and which are novel, among the samples that were examined.
+    """Which samples are unique, and which are novel.
 
-    examined     one flag a sample; all True unless `max_comparisons` ran out
-    unique       True for the sample that comes first in the list among all that match it
-    novel        True for a sample that matches no training crystal; None without training crystals
+    unique       True for the valid sample that comes first in the list among all that match it
+    novel        True for a valid sample that matches no training crystal; None without training crystals
     comparisons  calls of StructureMatcher
     notes        sentences a reader of the numbers must see
     """
 
-    examined: tuple[bool, ...]
     unique: tuple[bool, ...]
     novel: tuple[bool, ...] | None
     comparisons: int
@@ -60,23 +49,20 @@ class Comparison:
 
     @property
     def uniqueness(self) -> float:
-        """Distinct crystals divided by the number of samples examined, failures included; in [0, 1]."""
-        return self._share(self.unique)
+        """Distinct valid crystals divided by the number of samples, failures included; in [0, 1]."""
+        return _share(self.unique)
 
     @property
     def novelty(self) -> float | None:
-        """Share of the samples examined, failures included, that match no training crystal; in [0, 1]."""
-        return None if self.novel is None else self._share(self.novel)
+        """Share of the samples, failures included, that are valid and match no training crystal; in [0, 1]."""
+        return None if self.novel is None else _share(self.novel)
 
     @property
     def unique_novel_valid(self) -> float | None:
-        """Share of the samples examined that are valid, unique and novel at once; in [0, 1]."""
+        """Share of the samples that are valid, unique and novel at once; in [0, 1]."""
         if self.novel is None:
             return None
-        return self._share([u and n for u, n in zip(self.unique, self.novel, strict=True)])
-
-    def _share(self, flags: Sequence[bool]) -> float:
-        return sum(flags) / sum(self.examined) if any(self.examined) else float("nan")
+        return _share([u and n for u, n in zip(self.unique, self.novel, strict=True)])
 
 
 def compare(
@@ -84,64 +70,58 @@ def compare(
     train: Sequence[Structure] | None = None,
     *,
     tolerances: str = "cdvae",
-    seed: int = 0,
-    max_comparisons: int | None = MAX_COMPARISONS,
-    valid: Sequence[bool] | None = None,
-    on_progress: Progress | None = None,
+    **options: Any,
 ) -> Comparison:
-    """Compare every sample with the other samples and, where given, with the training crystals.
+    """`compare_all` with one set of tolerances."""
+    return compare_all(samples, train, (tolerances,), **options)[tolerances]
 
-    Only structurally valid samples can be unique or novel (as in ADiT, Joshi et al. 2025, arXiv:2503.03965),
-    while the denominator stays the number asked for. Samples are examined in an order that depends on their
-    content and the seed only. When `max_comparisons` is spent, those examined so far are a random subset,
-    failures included, and the shares are taken over that subset: sets of one element would need millions of
-    comparisons otherwise. A uniqueness of a subset is higher than one of the whole. `valid` saves testing
-    validity again where it is known.
+
+def compare_all(
+    samples: Sequence[Structure | None],
+    train: Sequence[Structure] | None = None,
+    tolerances: Sequence[str] = tuple(TOLERANCES),
+    *,
+    seed: int = 0,
+    valid: Sequence[bool] | None = None,
+    workers: int | None = None,
+    on_progress: Progress | None = None,
+) -> dict[str, Comparison]:
+    """Compare every sample with the other samples and, where given, with the training crystals; by tolerances.
+
+    Only valid samples can be unique or novel (as in ADiT, Joshi et al. 2025, arXiv:2503.03965), while the denominator
+    stays the number asked for. `valid` says which are; the structurally valid ones by default. "The same" is not
+    transitive, so samples are examined in an order that depends on their content and `seed` only: one that matches an
+    earlier one is a repetition of it. `workers` is the number of processes, all cores by default.
 
     Raises ValueError for a name that is not in TOLERANCES.
     """
-    if tolerances not in TOLERANCES:
-        raise ValueError(f"unknown tolerances {tolerances!r}; known are {sorted(TOLERANCES)}")
+    for name in tolerances:
+        if name not in TOLERANCES:
+            raise ValueError(f"unknown tolerances {name!r}; known are {sorted(TOLERANCES)}")
     if valid is None:
         valid = [structurally_valid(sample) for sample in samples]
-    known = _Library(tolerances, train if train is not None else [])
-    classes = _Library(tolerances, [])
-    examined = [False] * len(samples)
-    novel = [False] * len(samples)
-    first_of_class: dict[int, int] = {}
-    for done, index in enumerate(_order(samples, seed)):
-        if max_comparisons is not None and known.comparisons + classes.comparisons >= max_comparisons:
-            break
-        examined[index] = True
-        sample = samples[index]
-        if sample is not None and valid[index]:
-            cell = _Cell(sample)
-            novel[index] = train is not None and known.find(cell) is None
-            label = classes.find(cell)
-            if label is None:
-                label = classes.add(cell)
-            first_of_class[label] = min(index, first_of_class.get(label, index))
+    ordered = [i for i in shuffled(samples, seed) if valid[i]]
+    groups = _groups(samples, ordered, train or [], workers)
+    found = {name: _Found() for name in tolerances}
+    done = len(ordered) - sum(len(group.samples) for group in groups)
+    for group, answers in zip(
+        groups, in_order(partial(_examined, names=tuple(tolerances)), groups, workers=workers, chunk=5), strict=True
+    ):
+        for name, answer in answers.items():
+            found[name].add(answer)
+        done += len(group.samples)
         if on_progress is not None:
-            on_progress(done + 1, len(samples))
-    firsts = set(first_of_class.values())
-    return Comparison(
-        examined=tuple(examined),
-        unique=tuple(index in firsts for index in range(len(samples))),
-        novel=tuple(novel) if train is not None else None,
-        comparisons=known.comparisons + classes.comparisons,
-        notes=tuple(_notes(examined, classes.too_long | known.too_long, max_comparisons)),
-    )
+            on_progress(done, len(ordered))
+    return {name: found[name].comparison(len(samples), ordered, train is not None) for name in tolerances}
 
 
 def uniqueness(samples: Sequence[Structure | None], **options: Any) -> float:
-    """Number of distinct valid crystals divided by the number asked for, in [0, 1]; options as in
-    `compare`."""
+    """Number of distinct valid crystals divided by the number asked for, in [0, 1]; options as in `compare`."""
     return _announced(compare(samples, None, **options)).uniqueness
 
 
 def novelty(samples: Sequence[Structure | None], train: Sequence[Structure], **options: Any) -> float:
-    """Share of the samples asked for that are valid and match no training crystal, in [0, 1]; options as in
-    `compare`.
+    """Share of the samples asked for that are valid and match no training crystal, in [0, 1]; options as in `compare`.
 
     Not matched says nothing about stability, nor about crystals known outside the training set.
     """
@@ -151,7 +131,7 @@ def novelty(samples: Sequence[Structure | None], train: Sequence[Structure], **o
 
 
 def unique_novel_valid(samples: Sequence[Structure | None], train: Sequence[Structure], **options: Any) -> float:
-    """Share of the samples asked for that are structurally valid, unique and novel at once, in [0, 1].
+    """Share of the samples asked for that are valid, unique and novel at once, in [0, 1].
 
     Options as in `compare`. A class counts when the sample that comes first in the list is novel.
     """
@@ -160,114 +140,134 @@ def unique_novel_valid(samples: Sequence[Structure | None], train: Sequence[Stru
     return share
 
 
-class _Cell:
-    """A crystal as StructureMatcher sees it after its own reduction: elements only, Niggli, primitive.
+class _Group(NamedTuple):
+    """Crystals that could be the same: of one formula and number of atoms in the primitive cell.
 
-    The reduction takes milliseconds and most formulas occur once, so it waits until it is asked for.
+    samples  (number, cell) in the order of examination
+    train    cells of the training crystals
     """
 
-    def __init__(self, structure: Structure) -> None:
-        self.formula: str = structure.composition.element_composition.reduced_formula
-        self._given = structure
-
-    @cached_property
-    def structure(self) -> Structure:
-        """The reduced cell; a cell that cannot be reduced stays as given."""
-        from pymatgen.core import Structure
-
-        species = [site.species.element_composition for site in self._given]
-        bare = Structure(self._given.lattice, species, self._given.frac_coords)
-        try:  # what StructureMatcher does to both sides of every pair, through public calls
-            return bare.get_reduced_structure(reduction_algo="niggli").get_primitive_structure()
-        except Exception:  # the reduction of an extreme cell can fail to converge, in several ways
-            return bare
-
-    @cached_property
-    def lengths(self) -> np.ndarray:
-        """Edges [3], ascending, in units of (volume per atom)^(1/3): StructureMatcher scales volumes away."""
-        free_length = (self.structure.volume / len(self.structure)) ** (1 / 3)
-        return np.sort(self.structure.lattice.abc) / free_length
-
-    def num_lattice_points(self, ltol: float) -> float:
-        """Lattice points in the sphere in which StructureMatcher looks for vectors like this cell's edges."""
-        return 4 / 3 * np.pi * ((1 + ltol) * self.lengths[2]) ** 3 / len(self.structure)
+    samples: list[tuple[int, Cell]]
+    train: list[Cell]
 
 
-class _Library:
-    """Crystals that can be asked whether they hold one that matches a cell."""
+def _groups(
+    samples: Sequence[Structure | None], ordered: Sequence[int], train: Sequence[Structure], workers: int | None
+) -> list[_Group]:
+    """The groups with company for a sample, largest first, so that no core ends with the longest."""
+    by_formula: dict[str, tuple[list[int], list[int]]] = defaultdict(lambda: ([], []))
+    crystals = {i: s for i in ordered if (s := samples[i]) is not None}
+    for i, sample in crystals.items():
+        by_formula[formula_of(sample)][0].append(i)
+    for i, structure in enumerate(train):
+        if (formula := formula_of(structure)) in by_formula:
+            by_formula[formula][1].append(i)
+    # A cell is reduced only if there is another crystal of its formula.
+    shared = {formula: both for formula, both in by_formula.items() if len(both[0]) + len(both[1]) > 1}
+    wanted = [crystals[i] for ours, _ in shared.values() for i in ours]
+    wanted += [train[i] for _, theirs in shared.values() for i in theirs]
+    cells = in_order(reduced_cell, wanted, workers=workers, chunk=20)
+    groups: dict[tuple[str, int], _Group] = defaultdict(lambda: _Group([], []))
+    for formula, (ours, _) in shared.items():
+        for i, cell in zip(ours, cells, strict=False):
+            groups[formula, len(cell.structure)].samples.append((i, cell))
+    for formula, (_, theirs) in shared.items():
+        for _, cell in zip(theirs, cells, strict=False):
+            groups[formula, len(cell.structure)].train.append(cell)
+    social = [g for g in groups.values() if g.samples and len(g.samples) + len(g.train) > 1]
+    return sorted(social, key=lambda group: -len(group.samples))
 
-    def __init__(self, tolerances: str, structures: Sequence[Structure]) -> None:
-        self.tolerances = TOLERANCES[tolerances]
+
+class _Found:
+    """What comparing with one set of tolerances has found.
+
+    same_as   sample -> the earlier sample that it repeats
+    known     samples that match a training crystal
+    """
+
+    def __init__(self) -> None:
+        self.same_as: dict[int, int] = {}
+        self.known: set[int] = set()
         self.comparisons = 0
-        self.too_long: set[_Cell] = set()
-        self._size = 0
-        self._cells: dict[str, list[tuple[int, _Cell]]] = defaultdict(list)
-        self._matcher: StructureMatcher | None = None
-        for structure in structures:
-            self.add(_Cell(structure))
+        self.too_long = 0
+        self.crowded = 0
 
-    def add(self, cell: _Cell) -> int:
-        """Add a cell and return its number."""
-        self._cells[cell.formula].append((self._size, cell))
-        self._size += 1
-        return self._size - 1
+    def add(self, other: _Found) -> None:
+        self.same_as |= other.same_as
+        self.known |= other.known
+        self.comparisons += other.comparisons
+        self.too_long += other.too_long
+        self.crowded += other.crowded
 
-    def find(self, cell: _Cell) -> int | None:
-        """Number of the first crystal here that matches, or None."""
-        return next(self._matches(cell), None)
-
-    def _matches(self, cell: _Cell) -> Iterator[int]:
-        if self._matcher is None:
-            from pymatgen.analysis.structure_matcher import StructureMatcher
-
-            ltol, stol, angle_tol = (self.tolerances[name] for name in ("ltol", "stol", "angle_tol"))
-            self._matcher = StructureMatcher(ltol, stol, angle_tol)
-        for number, known in self._cells.get(cell.formula, []):
-            if not self._may_match(known, cell):
-                continue
-            if cell.num_lattice_points(self.tolerances["ltol"]) > MAX_LATTICE_POINTS:
-                self.too_long.add(cell)
-                continue
-            self.comparisons += 1
-            if self._matcher.fit(known.structure, cell.structure, skip_structure_reduction=True):
-                yield number
-
-    def _may_match(self, known: _Cell, cell: _Cell) -> bool:
-        """Necessary for a match: equal numbers of atoms, and cell lengths within the tolerance.
-
-        A match maps a basis of the known lattice onto the cell's edges, each at most 1 + ltol times as long
-        as its edge. The sorted lengths of any basis are at least those of the Niggli cell, hence the
-        inequality.
-        """
-        if len(known.structure) != len(cell.structure):
-            return False
-        return bool(np.all(known.lengths <= (1 + self.tolerances["ltol"]) * cell.lengths + 1e-6))
-
-
-def _order(samples: Sequence[Structure | None], seed: int) -> list[int]:
-    """A random order of the samples that does not depend on the order in which they are listed."""
-
-    def content(index: int) -> tuple:
-        sample = samples[index]
-        if sample is None:
-            return ()
-        return (sample.formula, sample.lattice.matrix.tobytes(), sample.frac_coords.tobytes())
-
-    by_content = sorted(range(len(samples)), key=content)
-    return [by_content[i] for i in np.random.default_rng(seed).permutation(len(samples))]
-
-
-def _notes(examined: Sequence[bool], too_long: set[_Cell], max_comparisons: int | None) -> Iterator[str]:
-    if not all(examined):
-        yield (
-            f"uniqueness and novelty are shares of a random {sum(examined)} of the {len(examined)} samples: "
-            f"the limit of {max_comparisons} comparisons was reached. Uniqueness falls as a set grows"
+    def comparison(self, count: int, ordered: Sequence[int], trained: bool) -> Comparison:
+        first: dict[int, int] = {}
+        for index in ordered:
+            label = self.same_as.get(index, index)
+            first[label] = min(index, first.get(label, index))
+        firsts, fresh = set(first.values()), set(ordered) - self.known
+        return Comparison(
+            unique=tuple(index in firsts for index in range(count)),
+            novel=tuple(index in fresh for index in range(count)) if trained else None,
+            comparisons=self.comparisons,
+            notes=tuple(self._notes()),
         )
-    if too_long:
-        yield (
-            f"{len(too_long)} sample(s) have cells too elongated to compare with others of their formula; "
-            "they count as matching nothing"
-        )
+
+    def _notes(self) -> Iterator[str]:
+        if self.crowded:
+            yield (
+                f"{self.crowded} times a sample had so many crystals of its formula beside it that it was compared with"
+                f" the {MAX_CANDIDATES} nearest by average minimum distance only: a few per cent of the repetitions may"
+                " have escaped"
+            )
+        if self.too_long:
+            yield (
+                f"{self.too_long} sample(s) have cells too elongated to compare with others of their formula; "
+                "they count as matching nothing"
+            )
+
+
+def _examined(group: _Group, names: tuple[str, ...]) -> dict[str, _Found]:
+    """Every sample of the group against the training crystals and the distinct samples before it."""
+    return {name: _examined_within(group, name) for name in names}
+
+
+def _examined_within(group: _Group, name: str) -> _Found:
+    ltol = TOLERANCES[name]["ltol"]
+    found, known, distinct, numbers = _Found(), Crowd(ltol, group.train), Crowd(ltol), list[int]()
+    for number, cell in group.samples:
+        if cell.too_long(ltol):
+            found.too_long += 1
+            continue
+        if _first_match(cell, known, name, found) is not None:
+            found.known.add(number)
+        place = _first_match(cell, distinct, name, found)
+        if place is None:
+            distinct.add(cell)
+            numbers.append(number)
+        else:
+            found.same_as[number] = numbers[place]
+    found.crowded = known.crowded + distinct.crowded
+    return found
+
+
+def _first_match(cell: Cell, crowd: Crowd, name: str, found: _Found) -> int | None:
+    for place in crowd.candidates(cell):
+        found.comparisons += 1
+        if _matcher(name).fit(crowd.cells[place].structure, cell.structure, skip_structure_reduction=True):
+            return place
+    return None
+
+
+@cache
+def _matcher(name: str) -> StructureMatcher:
+    from pymatgen.analysis.structure_matcher import StructureMatcher
+
+    ltol, stol, angle_tol = (TOLERANCES[name][tolerance] for tolerance in ("ltol", "stol", "angle_tol"))
+    return StructureMatcher(ltol, stol, angle_tol)
+
+
+def _share(flags: Sequence[bool]) -> float:
+    return sum(flags) / len(flags) if flags else float("nan")
 
 
 def _announced(comparison: Comparison) -> Comparison:

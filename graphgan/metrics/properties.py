@@ -3,20 +3,42 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from collections.abc import Iterable
+from functools import cache
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 if TYPE_CHECKING:
-    from pymatgen.core import Structure
+    from pymatgen.core import PeriodicSite, Structure
 
 SYMPREC = 0.1
 """Tolerance in Å of the space-group search; loose on purpose, since generated positions are never exact."""
 
+DALTON_PER_CUBIC_ANGSTROM = 1.66053906892
+"""g/cm³ (CODATA 2022)."""
+
 
 def density(structure: Structure) -> float:
     """Mass density in g/cm³."""
-    return float(structure.density)
+    mass = sum(amount * _atomic_mass(element.symbol) for element, amount in _amounts(structure))
+    return mass * DALTON_PER_CUBIC_ANGSTROM / structure.lattice.volume
+
+
+@cache
+def _atomic_mass(symbol: str) -> float:
+    from pymatgen.core import Element
+
+    return float(Element(symbol).atomic_mass)
+
+
+def _amounts(structure: Structure) -> Iterable[tuple[Any, float]]:
+    return structure.composition.element_composition.items()
+
+
+def volume_per_atom(structure: Structure) -> float:
+    """Volume of the cell in Å³ divided by its number of atoms."""
+    return float(structure.lattice.volume / len(structure))
 
 
 def num_elements(structure: Structure) -> int:
@@ -31,22 +53,61 @@ def element_fractions(structure: Structure) -> dict[str, float]:
     return {element.symbol: amount / total for element, amount in composition.items()}
 
 
-def space_group(structure: Structure, symprec: float = SYMPREC) -> int | None:
-    """International number (1 to 230) of the space group that spglib finds within `symprec` Å; None if it
-    gives up."""
+class Symmetry(NamedTuple):
+    """What spglib finds: the space-group number (1 to 230), and a label of the structure type, see `symmetry`."""
+
+    space_group: int
+    prototype: str
+
+
+def symmetry(structure: Structure, symprec: float = SYMPREC) -> Symmetry | None:
+    """Symmetry within `symprec` Å by spglib (Togo et al. 2024, doi:10.1080/27660400.2024.2384822); None if it gives up.
+
+    The prototype reads "ABC3 221 a/b/c": formula with the elements' names taken off, space group, and the Wyckoff
+    letters of each element's orbits. Crystals of one prototype share it; since letters depend on the choice of origin,
+    crystals of one structure type may carry two labels.
+    """
     # spglib prints a line on stderr for every tolerance that it gives up.
     os.environ.setdefault("SPGLIB_WARNING", "OFF")
     import spglib
 
     # One integer per kind of site: spglib only needs to tell them apart.
     kinds: dict[str, int] = {}
-    numbers = [kinds.setdefault(site.species_string, len(kinds) + 1) for site in structure]
+    names = [site.species_string for site in structure]
+    numbers = [kinds.setdefault(name, len(kinds) + 1) for name in names]
     cell = (structure.lattice.matrix.tolist(), structure.frac_coords.tolist(), numbers)
     try:
         dataset = spglib.get_symmetry_dataset(cell, symprec=symprec)
     except Exception:  # newer spglib raises its own error type where older ones return None
         return None
-    return None if dataset is None else int(dataset.number)
+    if dataset is None:
+        return None
+    orbits = set(zip(names, dataset.crystallographic_orbits.tolist(), dataset.wyckoffs, strict=True))
+    letters = sorted("".join(sorted(w for n, _, w in orbits if n == name)) for name in kinds)
+    formula = structure.composition.anonymized_formula
+    return Symmetry(int(dataset.number), f"{formula} {dataset.number} {'/'.join(letters)}")
+
+
+def space_group(structure: Structure, symprec: float = SYMPREC) -> int | None:
+    """The number of `symmetry` alone."""
+    found = symmetry(structure, symprec)
+    return None if found is None else found.space_group
+
+
+def cell_shape(structure: Structure) -> tuple[np.ndarray, np.ndarray]:
+    """Edges [3] in Å, ascending, and angles [3] in degrees, ascending, of the Niggli cell; nan where the reduction
+    fails.
+
+    The Niggli cell belongs to the lattice of the cell as given: a supercell has another.
+    """
+    import spglib
+    from pymatgen.core import Lattice
+
+    reduced = spglib.niggli_reduce(structure.lattice.matrix)
+    if reduced is None:
+        return np.full(3, np.nan), np.full(3, np.nan)
+    lattice = Lattice(reduced)
+    return np.sort(lattice.abc), np.sort(lattice.angles)
 
 
 def _pair_distances(structure: Structure) -> np.ndarray:
@@ -68,10 +129,33 @@ def minimum_distance(structure: Structure) -> float:
     return float(_pair_distances(structure).min())
 
 
+def nearest_neighbours(structure: Structure) -> tuple[np.ndarray, list[tuple[str, str]]]:
+    """Distance [N] in Å from each atom to its nearest neighbour, and the two elements, in alphabetical order.
+
+    Periodic images of the atom itself are neighbours too. Of several at the same distance (within 1e-6 Å), the first
+    in the list of atoms gives the element.
+    """
+    distances = _pair_distances(structure)
+    np.fill_diagonal(distances, _shortest_translation(structure))
+    nearest = distances.min(axis=1)
+    partners = np.argmax(distances <= nearest[:, None] + 1e-6, axis=1)
+    names = [_main_element(site) for site in structure]
+    pairs = [tuple(sorted((names[i], names[j]))) for i, j in enumerate(partners.tolist())]
+    return nearest, [(a, b) for a, b in pairs]
+
+
+def _main_element(site: PeriodicSite) -> str:
+    amounts = site.species.element_composition
+    return max(amounts, key=lambda element: amounts[element]).symbol
+
+
 def nearest_neighbour_distances(structure: Structure) -> np.ndarray:
-    """Distance [N] in Å from each atom to its nearest neighbour, its own periodic images included."""
+    """The distances of `nearest_neighbours` alone."""
+    return nearest_neighbours(structure)[0]
+
+
+def _shortest_translation(structure: Structure) -> float:
     reduced = structure.lattice.get_lll_reduced_lattice().matrix
     shifts = np.stack(np.meshgrid(*[[-1, 0, 1]] * 3, indexing="ij"), axis=-1).reshape(-1, 3)
     shifts = shifts[np.any(shifts != 0, axis=1)]
-    own_image = np.linalg.norm(shifts @ reduced, axis=1).min()
-    return np.minimum(_pair_distances(structure).min(axis=1), own_image)
+    return float(np.linalg.norm(shifts @ reduced, axis=1).min())

@@ -4,56 +4,30 @@ from __future__ import annotations
 
 import math
 import time
-from collections import Counter
-from collections.abc import Callable, Sequence
-from itertools import chain
+import warnings
+from collections.abc import Sequence
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from graphgan import metrics
-from graphgan.metrics.distributions import NUM_DRAWS, draw, element_histogram
-from graphgan.metrics.matching import MAX_COMPARISONS
+from graphgan.metrics.distributions import NUM_DRAWS
+from graphgan.metrics.nearness import CUTOFFS, PROTOCOLS
 from graphgan.metrics.properties import SYMPREC
-from graphgan.report.result import COLUMNS, Report
+from graphgan.report import details
+from graphgan.report.distances import distances, noise_floor, values_of
+from graphgan.report.findings import Findings, Options, find_out
+from graphgan.report.published import check_benchmark
+from graphgan.report.result import Report
+from graphgan.report.rows import rows_of
 
 if TYPE_CHECKING:
     from pymatgen.core import Structure
     from rich.progress import Progress
 
-Values = dict[str, list]
+    from graphgan.stability import Stability
 
-NUM_SPLITS = 5
-"""Random splits of the reference whose mean gives the noise floor."""
-
-# Each distance with the column of values it compares; the functions of graphgan.metrics give the same
-# numbers.
-DISTANCES: dict[str, tuple[str, Callable[[list, list, int], float]]] = {
-    "density_wasserstein": (
-        "density",
-        lambda ours, theirs, seed: metrics.wasserstein(ours, theirs, num_draws=NUM_DRAWS, seed=seed),
-    ),
-    "num_elements_wasserstein": (
-        "num_elements",
-        lambda ours, theirs, seed: metrics.wasserstein(ours, theirs, num_draws=NUM_DRAWS, seed=seed),
-    ),
-    "nearest_neighbour_wasserstein": (
-        "nearest_neighbours",
-        lambda ours, theirs, seed: metrics.wasserstein(chain(*ours), chain(*theirs)),
-    ),
-    "num_atoms_total_variation": (
-        "num_atoms",
-        lambda ours, theirs, seed: metrics.total_variation(Counter(ours), Counter(theirs)),
-    ),
-    "element_total_variation": (
-        "elements",
-        lambda ours, theirs, seed: metrics.total_variation(element_histogram(ours), element_histogram(theirs)),
-    ),
-    "spacegroup_total_variation": (
-        "spacegroup",
-        lambda ours, theirs, seed: metrics.total_variation(Counter(ours), Counter(theirs)),
-    ),
-}
+DEFAULT_BENCHMARK = "mp_20"
+"""Whose coverage cut-offs hold for a set that is no benchmark."""
 
 
 def evaluate(
@@ -63,69 +37,87 @@ def evaluate(
     *,
     seed: int = 0,
     ids: Sequence[str] | None = None,
-    progress: bool = False,
+    benchmark: str | None = None,
+    coverage: bool = True,
+    genmetrics: bool = False,
+    stability: Stability | None = None,
+    table: str = metrics.OXIDATION_TABLES[0],
     tolerances: str = "cdvae",
-    max_comparisons: int | None = MAX_COMPARISONS,
+    workers: int | None = None,
+    progress: bool = False,
 ) -> Report:
-    """Every metric of `samples` that the given data allow.
+    """Every metric of `samples` that the given data allow, in the protocol of CDVAE (Xie et al. 2022,
+    arXiv:2110.06197).
 
-    Failed samples are None and stay in the denominator of every share. Distances need `reference` and are
-    taken over the structurally valid samples; novelty needs `train`. `ids` name the samples in
-    per_structure.csv.
+    Failed samples are None and stay in the denominator of every share. Distances and coverage need `reference`, novelty
+    needs `train`. `ids` name the samples in per_structure.csv. `benchmark` ("perov_5", "carbon_24" or "mp_20") sets the
+    cut-offs of coverage and puts published rows beside ours. `coverage` can be left out, since fingerprints are slow:
+    milliseconds a crystal, kept in the cache folder. `genmetrics` adds the four metrics of matbench-genmetrics, which
+    need fingerprints of the training crystals too. `stability` is what `graphgan.stability.stability` found for these
+    samples. `table` names the oxidation states, `tolerances` those of the headline uniqueness and novelty; `workers` is
+    the number of processes, all cores by default.
 
-    Raises ValueError for no samples, an empty reference or training set, or ids of another number.
+    Raises ValueError for no samples, an empty reference or training set, or ids or stability of another number, and for
+    unknown names.
     """
+    _check(samples, reference, train, ids, benchmark, stability)
+    start = time.perf_counter()
+    options = Options(seed, table, tolerances, benchmark, coverage, genmetrics, workers)
+    with _progress_bar(progress) as bar, warnings.catch_warnings():
+        # pymatgen warns of every noble gas that it has to sort into a formula.
+        warnings.filterwarnings("ignore", message="No Pauling electronegativity")
+        findings = find_out(samples, reference, train, options, bar)
+    numbers = _shares(findings, options)
+    ours = {name: values_of(findings.population(name)) for name in ("structurally_valid", "valid")}
+    theirs, floor = None, {}
+    if findings.reference is not None:
+        theirs = values_of(findings.reference, findings.symmetric)
+        numbers |= distances(ours, theirs, seed)
+        floor = noise_floor(theirs, len(ours["valid"]["density"]), seed)
+    numbers |= _coverage(findings, options)
+    if genmetrics:
+        numbers |= details.genmetrics(findings, reference, train, workers)
+    if stability is not None:
+        numbers |= _stability(stability, findings.comparisons[tolerances])
+    absent = details.missing(findings)
+    numbers |= {f"missing_{name}": found["missing"] for name, found in absent.items()}
+    numbers |= details.volume_transfer(findings, reference, train, seed)
+    numbers |= details.amd_distances(findings, train, seed)
+    numbers["wall_seconds"] = time.perf_counter() - start
+    return Report(
+        metrics={name: value for name, value in numbers.items() if not math.isnan(value)},
+        per_structure=rows_of(findings, tolerances, ids, stability),
+        warnings=_warnings(findings, reference, stability),
+        settings=_settings(findings, options, None if train is None else len(train), stability),
+        noise_floor=floor,
+        details={
+            "missing": absent,
+            "validity_by_size": details.by_size(findings),
+            "bond_lengths": details.bond_lengths(findings),
+        },
+        distributions={"generated": ours["structurally_valid"], **({} if theirs is None else {"reference": theirs})},
+        samples=samples,
+        reference=reference if reference is not None else (),
+    )
+
+
+def _check(
+    samples: Sequence[Structure | None],
+    reference: Sequence[Structure] | None,
+    train: Sequence[Structure] | None,
+    ids: Sequence[str] | None,
+    benchmark: str | None,
+    stability: Stability | None,
+) -> None:
     for name, given in {"samples": samples, "reference": reference, "train": train}.items():
         if given is not None and len(given) == 0:
             raise ValueError(f"{name} holds no crystals")
     if ids is not None and len(ids) != len(samples):
         raise ValueError(f"{len(ids)} ids for {len(samples)} samples")
-    start = time.perf_counter()
-    with _progress_bar(progress) as bar:
-        valid = [metrics.structurally_valid(s) for s in bar.track(samples, description="validity")]
-        kept = [s for s, ok in zip(samples, valid, strict=True) if s is not None and ok]
-        ours = _values(kept, kept, bar, "samples")
-        drawn = draw(reference, NUM_DRAWS, seed) if reference is not None else []
-        theirs = _values(reference, drawn, bar, "reference") if reference is not None else None
-        task = bar.add_task("uniqueness and novelty", total=len(samples))
-        comparison = metrics.compare(
-            samples,
-            train,
-            tolerances=tolerances,
-            seed=seed,
-            max_comparisons=max_comparisons,
-            valid=valid,
-            on_progress=lambda done, total: bar.update(task, completed=done, total=total),
-        )
-        bar.update(task, completed=len(samples))
-    numbers = _shares(samples, valid, comparison)
-    floor: dict[str, float] = {}
-    if theirs is not None:
-        numbers |= _distances(ours, theirs, seed)
-        floor = _noise_floor(theirs, len(kept), seed)
-    numbers["wall_seconds"] = time.perf_counter() - start
-    return Report(
-        metrics={name: value for name, value in numbers.items() if not math.isnan(value)},
-        per_structure=_rows(samples, ids, valid, ours, comparison),
-        warnings=_warnings(len(kept), reference, comparison),
-        settings={
-            "seed": seed,
-            "tolerances": {"name": tolerances, **metrics.TOLERANCES[tolerances]},
-            "symprec": SYMPREC,
-            "min_distance": metrics.MIN_DISTANCE,
-            "min_volume": metrics.MIN_VOLUME,
-            "num_draws": NUM_DRAWS,
-            "num_valid": len(kept),
-            "num_reference": None if reference is None else len(reference),
-            "num_train": None if train is None else len(train),
-            "num_examined": sum(comparison.examined),
-            "num_comparisons": comparison.comparisons,
-        },
-        noise_floor=floor,
-        distributions={"generated": ours, **({"reference": theirs} if theirs is not None else {})},
-        samples=samples,
-        reference=reference if reference is not None else (),
-    )
+    if stability is not None and len(stability.rows) != len(samples):
+        raise ValueError(f"stability of {len(stability.rows)} crystals for {len(samples)} samples")
+    if benchmark is not None:
+        check_benchmark(benchmark)
 
 
 def _progress_bar(shown: bool) -> Progress:
@@ -136,108 +128,110 @@ def _progress_bar(shown: bool) -> Progress:
     return Progress(console=Console(stderr=True), disable=not shown, transient=True)
 
 
-def _values(structures: Sequence[Structure], for_symmetry: Sequence[Structure], bar: Progress, what: str) -> Values:
-    """The properties that distances compare, one list each; symmetry is slow and may cover fewer crystals."""
-    values: Values = {column: [] for column, _ in DISTANCES.values()}
-    for structure in bar.track(structures, description=f"properties of {what}"):
-        values["density"].append(metrics.density(structure))
-        values["num_elements"].append(metrics.num_elements(structure))
-        values["num_atoms"].append(len(structure))
-        values["elements"].append(metrics.element_fractions(structure))
-        values["nearest_neighbours"].append(metrics.nearest_neighbour_distances(structure).tolist())
-    for structure in bar.track(for_symmetry, description=f"space groups of {what}"):
-        values["spacegroup"].append(metrics.space_group(structure))
-    return values
-
-
-def _distances(ours: Values, theirs: Values, seed: int) -> dict[str, float]:
-    return {name: function(ours[c], theirs[c], seed) for name, (c, function) in DISTANCES.items()}
-
-
-def _noise_floor(values: Values, num_samples: int, seed: int) -> dict[str, float]:
-    """Mean distance of some reference crystals, as many as there are samples, from the other reference
-    crystals.
-
-    At most half of the reference plays the samples. A perfect model scores about this.
-    """
-    rng = np.random.default_rng(seed)
-    floor: dict[str, float] = {}
-    for name, (column, function) in DISTANCES.items():
-        pool = values[column]
-        size = min(num_samples, len(pool) // 2)
-        scores = []
-        for _ in range(NUM_SPLITS if size else 0):
-            order = rng.permutation(len(pool))
-            ours, theirs = ([pool[i] for i in part] for part in (order[:size], order[size:]))
-            scores.append(function(ours, theirs, seed))
-        if scores:
-            floor[name] = float(np.mean(scores))
-    return floor
-
-
-def _shares(
-    samples: Sequence[Structure | None], valid: Sequence[bool], comparison: metrics.Comparison
-) -> dict[str, float]:
+def _shares(findings: Findings, options: Options) -> dict[str, float]:
+    total = len(findings.samples)
+    main = findings.comparisons[options.tolerances]
+    valid = [p is not None and p.compositionally_valid for p in findings.profiles]
     shares = {
-        "num_samples": metrics.num_samples(samples),
-        "decode_failures": metrics.decode_failures(samples),
-        "structural_validity": sum(valid) / len(valid),
-        "uniqueness": comparison.uniqueness,
+        "num_samples": metrics.num_samples(findings.samples),
+        "decode_failures": metrics.decode_failures(findings.samples),
+        "structural_validity": len(findings.population("structurally_valid")) / total,
+        "compositional_validity": sum(valid) / total,
+        "validity": len(findings.population("valid")) / total,
+        "uniqueness": main.uniqueness,
     }
-    if comparison.novelty is not None and comparison.unique_novel_valid is not None:
-        shares["novelty"] = comparison.novelty
-        shares["unique_novel_valid"] = comparison.unique_novel_valid
+    if main.novel is not None:
+        new = [u and n and v for u, n, v in zip(main.unique, main.novel, valid, strict=True)]
+        shares |= {"novelty": sum(main.novel) / total, "unique_novel_valid": sum(new) / total}
+    for name, other in findings.comparisons.items():
+        if name != options.tolerances:
+            shares[f"uniqueness_{name}"] = other.uniqueness
+            if other.novelty is not None:
+                shares[f"novelty_{name}"] = other.novelty
     return shares
 
 
-def _rows(
-    samples: Sequence[Structure | None],
-    ids: Sequence[str] | None,
-    valid: Sequence[bool],
-    values: Values,
-    comparison: metrics.Comparison,
-) -> list[dict[str, Any]]:
-    """One row a sample; `values` hold the valid samples only, in order."""
-    rows, position = [], 0
-    for index, structure in enumerate(samples):
-        row: dict[str, Any] = dict.fromkeys(COLUMNS, "")
-        row |= {
-            "index": index,
-            "id": index if ids is None else ids[index],
-            "structurally_valid": valid[index],
-        }
-        if structure is not None:
-            row |= _size(structure)
-        if valid[index]:
-            row["spacegroup"] = values["spacegroup"][position] or ""
-            position += 1
-        if comparison.examined[index]:
-            row["unique"] = comparison.unique[index]
-            if comparison.novel is not None:
-                row["novel"] = comparison.novel[index]
-        rows.append(row)
-    return rows
+def _coverage(findings: Findings, options: Options) -> dict[str, float]:
+    """Coverage in CDVAE's protocol, the shares of the paper's definition."""
+    prints = findings.prints
+    if prints is None:
+        return {}
+    cutoffs = options.benchmark or DEFAULT_BENCHMARK
+    by_protocol = {
+        protocol: metrics.coverage_of(
+            prints.ours, prints.theirs, num_samples=len(findings.samples), cutoffs=cutoffs, protocol=protocol
+        ).as_dict()
+        for protocol in PROTOCOLS
+    }
+    numbers = by_protocol["cdvae"]
+    numbers |= {
+        f"{name}_{protocol}": by_protocol[protocol][name]
+        for protocol in PROTOCOLS
+        if protocol != "cdvae"
+        for name in ("coverage_recall", "coverage_precision")
+    }
+    return numbers
 
 
-def _size(structure: Structure) -> dict[str, Any]:
-    """Composition and size of a crystal, valid or not; what is infinite or undefined is left out."""
-    facts: dict[str, Any] = {"formula": structure.composition.reduced_formula, "num_atoms": len(structure)}
-    if len(structure) and structure.lattice.volume >= metrics.MIN_VOLUME:
-        facts["density"] = metrics.density(structure)
-        facts["volume_per_atom"] = float(structure.lattice.volume / len(structure))
-        facts["min_distance"] = metrics.minimum_distance(structure)
-    return {name: fact for name, fact in facts.items() if isinstance(fact, str) or math.isfinite(fact)}
+def _stability(stability: Stability, comparison: metrics.Comparison) -> dict[str, float]:
+    numbers = {
+        "stable": stability.stable,
+        "metastable": stability.metastable,
+        "stability_failures": stability.failed,
+    }
+    if comparison.novel is not None:
+        numbers["sun"] = stability.sun(comparison.unique, comparison.novel)
+        numbers["msun"] = stability.msun(comparison.unique, comparison.novel)
+    return numbers
 
 
-def _warnings(num_valid: int, reference: Sequence[Structure] | None, comparison: metrics.Comparison) -> list[str]:
-    warnings = list(comparison.notes)
-    if num_valid == 0:
-        warnings.insert(0, "no sample is structurally valid: there is nothing to compare")
-    elif reference is not None and num_valid < NUM_DRAWS:
-        warnings.append(
-            f"distances use all {num_valid} valid samples; the published protocol draws {NUM_DRAWS:,}, and "
-            "fewer samples raise the noise floor"
+def _settings(
+    findings: Findings, options: Options, num_train: int | None, stability: Stability | None
+) -> dict[str, Any]:
+    comparison = findings.comparisons[options.tolerances]
+    settings: dict[str, Any] = {
+        "seed": options.seed,
+        "benchmark": options.benchmark,
+        "tolerances": {"name": options.tolerances, **metrics.TOLERANCES[options.tolerances]},
+        "oxidation_states": options.table,
+        "symprec": SYMPREC,
+        "min_distance": metrics.MIN_DISTANCE,
+        "min_volume": metrics.MIN_VOLUME,
+        "num_draws": NUM_DRAWS,
+        "num_valid": len(findings.population("valid")),
+        "num_reference": None if findings.reference is None else len(findings.reference),
+        "num_train": num_train,
+        "num_comparisons": comparison.comparisons,
+    }
+    if findings.prints is not None:
+        name = options.benchmark or DEFAULT_BENCHMARK
+        settings["coverage_cutoffs"] = {"of": name, **CUTOFFS[name]._asdict()}
+        settings["fingerprint_failures"] = findings.prints.failures
+    if stability is not None:
+        facts = asdict(stability)
+        settings["stability"] = {name: facts[name] for name in ("potential", "fmax", "max_steps", "num_hull")}
+    return settings
+
+
+def _warnings(findings: Findings, reference: Sequence[Structure] | None, stability: Stability | None) -> list[str]:
+    notes = list(dict.fromkeys(note for found in findings.comparisons.values() for note in found.notes))
+    num_valid = len(findings.population("valid"))
+    num_reference = None if findings.reference is None else len(findings.reference)
+    if reference is not None and num_reference != len(reference):
+        invalid = len(reference) - (num_reference or 0)
+        notes.append(f"{invalid} reference crystal(s) are not structurally valid and enter no distance")
+    if not findings.population("structurally_valid"):
+        notes.insert(0, "no sample is structurally valid: there is nothing to compare")
+    elif num_reference is not None and num_valid < NUM_DRAWS:
+        notes.append(
+            f"density and number-of-elements distances use all {num_valid} valid samples; the published protocol draws "
+            f"{NUM_DRAWS:,}, and fewer samples raise the noise floor"
         )
-    if reference is not None and len(reference) < 100:
-        warnings.append(f"the reference holds {len(reference)} crystals only: distances from it are mostly noise")
-    return warnings
+    if num_reference is not None and num_reference < 100:
+        notes.append(f"the reference holds {num_reference} crystals only: distances from it are mostly noise")
+    if findings.prints is not None and len(findings.samples) < 10_000:
+        notes.append(
+            f"coverage recall is that of {len(findings.samples):,} samples; published ones are of 10,000, and it falls "
+            "with fewer samples"
+        )
+    return [*notes, *(stability.notes if stability is not None else ())]

@@ -10,24 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from graphgan.report.explanations import EXPLANATIONS
+from graphgan.report.rows import COLUMNS
 
 if TYPE_CHECKING:
     from pymatgen.core import Structure
-
-COLUMNS = (
-    "index",
-    "id",
-    "formula",
-    "num_atoms",
-    "spacegroup",
-    "density",
-    "volume_per_atom",
-    "min_distance",
-    "structurally_valid",
-    "unique",
-    "novel",
-)
-"""Columns of per_structure.csv; a cell is empty where the quantity does not exist or was not computed."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,6 +25,7 @@ class Report:
     per_structure   one row a sample, with the keys of COLUMNS
     warnings        sentences to read before the numbers
     settings        tolerances, seed and sizes that the numbers depend on
+    details         what is more than a number: missing classes, validity by size, bond lengths by pair
     distributions   values behind the distances: {"generated": {...}, "reference": {...}}
     samples, reference   what was evaluated, for the drawings
     """
@@ -48,6 +35,7 @@ class Report:
     warnings: list[str]
     settings: dict[str, Any]
     noise_floor: dict[str, float] = field(default_factory=dict)
+    details: dict[str, Any] = field(default_factory=dict, repr=False)
     distributions: dict[str, dict[str, list]] = field(default_factory=dict, repr=False)
     samples: Sequence[Structure | None] = field(default=(), repr=False)
     reference: Sequence[Structure] = field(default=(), repr=False)
@@ -91,10 +79,12 @@ class Report:
         return page
 
     def as_dict(self) -> dict[str, Any]:
-        """The content of metrics.json: every metric by its name, then noise_floor, settings and warnings."""
+        """The content of metrics.json: every metric by its name, then noise_floor, the details, settings and
+        warnings."""
         return {
             **self.metrics,
             "noise_floor": self.noise_floor,
+            **self.details,
             "settings": self.settings,
             "warnings": self.warnings,
         }

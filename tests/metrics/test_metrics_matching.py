@@ -63,15 +63,27 @@ def test_shortcuts_give_the_answer_of_the_full_matcher(tolerances):
         assert list(novel) == [not matcher.fit(known, sample) for sample in crystals]
 
 
-def test_spent_comparisons_are_announced():
+def test_a_crowd_is_compared_with_its_nearest_and_says_so():
     rng = np.random.default_rng(2)
-    samples = [random_carbon(rng, 4) for _ in range(30)] + [None] * 10
-    result = metrics.compare(samples, max_comparisons=40)
-    assert 5 < sum(result.examined) < 40
-    assert result.uniqueness <= 1
-    assert "random" in result.notes[0]
-    with pytest.warns(UserWarning, match="random"):
-        metrics.uniqueness(samples, max_comparisons=40)
+    first = [random_carbon(rng, 4) for _ in range(30)]
+    samples = [*first, *[s.copy().perturb(0.02) for s in first], None]
+    result = metrics.compare(samples, first, tolerances="mattergen")
+    assert result.uniqueness <= 30 / 61
+    assert result.novelty == 0
+    assert result.comparisons < 800  # of more than 3,000 pairs
+    assert "nearest" in result.notes[0]
+    with pytest.warns(UserWarning, match="nearest"):
+        metrics.uniqueness(samples, tolerances="mattergen")
+
+
+def test_processes_change_nothing(monkeypatch):
+    rng = np.random.default_rng(4)
+    samples = [random_carbon(rng, 3) for _ in range(12)]
+    samples += [s.copy().perturb(0.1) for s in samples]
+    alone = metrics.compare_all(samples, samples[:3], workers=1)
+    monkeypatch.setattr("graphgan.processes.PATIENCE", 0)
+    assert metrics.compare_all(samples, samples[:3], workers=2) == alone
+    assert alone["mattergen"].uniqueness >= alone["cdvae"].uniqueness
 
 
 def test_needles_are_left_out_instead_of_hanging():

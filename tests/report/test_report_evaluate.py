@@ -8,6 +8,7 @@ from pymatgen.core import Lattice, Structure
 
 from graphgan import metrics
 from graphgan.report import evaluate
+from graphgan.stability import Row, Stability
 
 FCC = np.array([[0, 0, 0], [0, 0.5, 0.5], [0.5, 0, 0.5], [0.5, 0.5, 0]])
 ELEMENTS = [("Na", "Cl"), ("K", "Br"), ("Mg", "O"), ("Li", "F"), ("Rb", "I"), ("Ca", "S"), ("Fe", "Al")]
@@ -31,45 +32,148 @@ def sets():
     rng = np.random.default_rng(0)
     samples = [*crystals(rng, 12), None]
     samples[3] = Structure(Lattice.cubic(4), ["Na", "Cl"], [[0, 0, 0], [0.05, 0, 0]])
+    samples[5] = Structure(Lattice.cubic(4), ["He", "Cl"], [[0, 0, 0], [0.5] * 3])  # no charge state of helium
     return samples, crystals(rng, 20), crystals(rng, 9)
+
+
+SHARES = {
+    "num_samples",
+    "decode_failures",
+    "structural_validity",
+    "compositional_validity",
+    "validity",
+    "uniqueness",
+    "uniqueness_mattergen",
+}
+AGAINST_TRAIN = {"novelty", "novelty_mattergen", "unique_novel_valid"}
+COVERAGE = {
+    "coverage_recall",
+    "coverage_precision",
+    "coverage_recall_paper",
+    "coverage_precision_paper",
+    "amsd_recall",
+    "amsd_precision",
+    "amcd_recall",
+    "amcd_precision",
+}
+MISSING = {"missing_elements", "missing_spacegroups", "missing_prototypes"}
 
 
 def test_numbers_equal_the_metrics_called_alone(sets):
     samples, reference, train = sets
-    report = evaluate(samples, reference, train, seed=3)
-    valid = [s if metrics.structurally_valid(s) else None for s in samples]
+    report = evaluate(samples, reference, train, seed=3, benchmark="perov_5")
+    structural = [s if metrics.structurally_valid(s) else None for s in samples]
+    valid = [s if metrics.compositionally_valid(s) else None for s in structural]
     expected = {
         "num_samples": 13,
         "decode_failures": 1 / 13,
         "structural_validity": 11 / 13,
+        "compositional_validity": metrics.compositional_validity(samples),
+        "validity": sum(s is not None for s in valid) / 13,
         "uniqueness": metrics.uniqueness(samples, seed=3),
+        "uniqueness_mattergen": metrics.uniqueness(samples, seed=3, tolerances="mattergen"),
         "novelty": metrics.novelty(samples, train, seed=3),
-        "unique_novel_valid": metrics.unique_novel_valid(samples, train, seed=3),
+        "novelty_mattergen": metrics.novelty(samples, train, seed=3, tolerances="mattergen"),
+        "unique_novel_valid": metrics.unique_novel_valid(valid, train, seed=3),
+        **metrics.coverage(samples, reference, cutoffs="perov_5").as_dict(),
     }
+    paper = metrics.coverage(samples, reference, cutoffs="perov_5", protocol="paper")
+    expected |= {"coverage_recall_paper": paper.recall, "coverage_precision_paper": paper.precision}
+    for name in ("density_wasserstein", "num_elements_wasserstein"):
+        expected[name] = getattr(metrics, name)(valid, reference)
     for name in (
-        "density_wasserstein",
-        "num_elements_wasserstein",
         "nearest_neighbour_wasserstein",
+        "cell_length_wasserstein",
+        "cell_angle_wasserstein",
         "num_atoms_total_variation",
         "element_total_variation",
         "spacegroup_total_variation",
     ):
-        expected[name] = getattr(metrics, name)(valid, reference)
+        expected[name] = getattr(metrics, name)(structural, reference)
         assert report.noise_floor[name] >= 0
-    assert report.metrics.keys() - expected.keys() == {"wall_seconds"}
+    # Too few crystals for bond lengths by pair, and for learning.
+    assert report.metrics.keys() - expected.keys() == {"wall_seconds", *MISSING}
     assert {name: report.metrics[name] for name in expected} == pytest.approx(expected)
     assert str(report).count("\n") >= len(expected)
+    assert report.metrics["validity"] < report.metrics["structural_validity"]
 
 
 def test_what_was_not_computed_is_absent(sets):
-    samples = sets[0]
-    assert set(evaluate(samples).metrics) == {
-        "num_samples",
-        "decode_failures",
-        "structural_validity",
-        "uniqueness",
-        "wall_seconds",
+    samples, reference, train = sets
+    assert set(evaluate(samples).metrics) == SHARES | {"wall_seconds"}
+    assert set(evaluate(samples, train=train).metrics) == SHARES | AGAINST_TRAIN | {"wall_seconds"}
+    found = set(evaluate(samples, reference, coverage=False).metrics)
+    assert found.isdisjoint(COVERAGE) and found > SHARES | MISSING
+
+
+def test_matbench_genmetrics_on_request(sets):
+    samples, reference, train = sets
+    found = evaluate(samples, reference, train, genmetrics=True).metrics
+    assert {name for name in found if name.startswith("genmetrics_")} == {
+        "genmetrics_validity",
+        "genmetrics_coverage",
+        "genmetrics_novelty",
+        "genmetrics_uniqueness",
     }
+    own = evaluate(train, reference, train, genmetrics=True).metrics
+    assert own["genmetrics_novelty"] == 0
+    assert own["genmetrics_validity"] > found["genmetrics_validity"] - 0.5
+
+
+def test_a_set_against_itself():
+    rng = np.random.default_rng(5)
+    real = crystals(rng, 40)
+    found = evaluate(real, real, real, benchmark="perov_5")
+    assert found.metrics["coverage_recall"] == found.metrics["coverage_precision"] == 1
+    assert found.metrics["novelty"] == found.metrics["unique_novel_valid"] == 0
+    assert [found.metrics[name] for name in MISSING] == [0, 0, 0]
+    distances = [value for name, value in found.metrics.items() if name.endswith(("wasserstein", "variation"))]
+    assert len(distances) >= 8
+    assert max(distances) == pytest.approx(0, abs=1e-9)
+    assert found.details["validity_by_size"].keys() == {"1-4", "5-8"}
+    deviations = [row["bond_deviation"] for row in found.per_structure if row["bond_deviation"] != ""]
+    assert len(deviations) == 40 and 0 <= min(deviations) < 0.1 < max(deviations)
+
+
+def test_oxidation_states_can_be_chosen(sets):
+    report = evaluate(sets[0], table="smact-4.0.2-icsd24")
+    assert report.settings["oxidation_states"] == "smact-4.0.2-icsd24"
+    with pytest.raises(ValueError, match=r"smact-2\.2\.1"):
+        evaluate(sets[0], table="smact")
+
+
+def test_unknown_benchmarks_are_told(sets):
+    with pytest.raises(ValueError, match="perov_5"):
+        evaluate(sets[0], benchmark="perov5")
+
+
+def test_sets_of_one_element_get_distances():
+    rng = np.random.default_rng(7)
+    carbon = [
+        Structure(Lattice.from_parameters(*rng.uniform(2.5, 4.5, 3), *rng.uniform(70, 110, 3)), ["C"] * 4, x)
+        for x in rng.random((12, 4, 3))
+    ]
+    found = evaluate([*carbon[:6], None], carbon[6:], carbon[:3]).metrics
+    assert 0 < found["amd_to_train"] < 5
+    assert found["amd_between_samples"] > 0
+    assert evaluate(carbon[:3], train=carbon).metrics["amd_to_train"] == 0
+    assert "amd_to_train" not in evaluate([Structure(Lattice.cubic(3), ["Po"], [[0] * 3])] * 2 + carbon[:2]).metrics
+
+
+def test_stability_enters_rows_and_shares(sets):
+    samples, reference, train = sets
+    rows = [Row(e_above_hull=e, energy_per_atom=-3.0, steps=4) for e in np.linspace(-0.05, 0.3, 12)]
+    found = Stability((*rows, Row(reason="no crystal")), "toy 1", fmax=0.1, max_steps=50, num_hull=9, notes=("toy",))
+    report = evaluate(samples, reference, train, stability=found)
+    assert report.metrics["stable"] == 2 / 13
+    assert report.metrics["stability_failures"] == 1 / 13
+    flags = [(row["unique"] and row["novel"]) for row in report.per_structure]
+    assert report.metrics["sun"] == sum(flags[:2]) / 13
+    assert report.per_structure[0]["e_above_hull"] == -0.05
+    assert report.per_structure[12]["stability_failure"] == "no crystal"
+    assert report.settings["stability"]["num_hull"] == 9 and "toy" in report.warnings
+    with pytest.raises(ValueError, match="stability of 13"):
+        evaluate(samples[:2], stability=found)
 
 
 def test_order_changes_nothing(sets):
