@@ -7,14 +7,17 @@ differ in formula, number of atoms or cell lengths. Of the others, the nearest b
 from __future__ import annotations
 
 import contextlib
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from math import gcd
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from graphgan.metrics.amd import average_minimum_distances
+from graphgan.metrics.fitting import Arrays
 
 if TYPE_CHECKING:
     from pymatgen.core import Structure
@@ -34,10 +37,12 @@ class Cell:
     """A crystal as StructureMatcher sees it after its own reduction: elements only, Niggli, primitive.
 
     structure    the reduced cell; a cell that cannot be reduced stays as given
+    arrays       the same as arrays
     lengths      [3] edges, ascending, in units of (volume per atom)^(1/3): StructureMatcher scales volumes away
     """
 
     structure: Structure
+    arrays: Arrays
     lengths: np.ndarray
 
     @cached_property
@@ -64,8 +69,12 @@ def reduced_cell(structure: Structure) -> Cell:
     cell = Structure(structure.lattice, species, structure.frac_coords)
     # What StructureMatcher does, through public calls; the reduction of an extreme cell can fail in several ways.
     with contextlib.suppress(Exception):
-        cell = cell.get_reduced_structure(reduction_algo="niggli").get_primitive_structure()
-    return Cell(cell, np.sort(cell.lattice.abc) / _free_length(cell))
+        cell = cell.get_reduced_structure(reduction_algo="niggli")
+        # A translation within the cell would permute the atoms of every kind in cycles of one length.
+        if gcd(*Counter(site.species_string for site in cell).values()) > 1:
+            cell = cell.get_primitive_structure()
+    arrays = Arrays(cell.lattice.matrix, cell.frac_coords, np.array([site.species_string for site in cell]))
+    return Cell(cell, arrays, np.sort(cell.lattice.abc) / _free_length(cell))
 
 
 def _free_length(structure: Structure) -> float:

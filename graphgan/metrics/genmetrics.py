@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from graphgan.errors import UserError
+from graphgan.metrics.properties import is_finite
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
@@ -161,6 +162,9 @@ def genmetrics_space_groups(crystals: Iterable[Structure | None]) -> list[int]:
     numbers = []
     for crystal in crystals:
         if crystal is None:
+            continue
+        if not is_finite(crystal):
+            numbers.append(1)
             continue
         try:
             numbers.append(int(crystal.get_space_group_info()[1]))

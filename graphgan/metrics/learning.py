@@ -39,9 +39,10 @@ def volume_transfer(
     samples: Sequence[Structure], reference: Sequence[Structure], train: Sequence[Structure], *, seed: int = 0
 ) -> Transfer:
     """`transfer` with the volume per atom in Å³: do samples have the size that their composition calls for?"""
-    sides = [
-        ([s.composition for s in side], [volume_per_atom(s) for s in side]) for side in (samples, reference, train)
-    ]
+    sides = []
+    for side in (samples, reference, train):
+        filled = [s for s in side if len(s)]
+        sides.append(([s.composition for s in filled], [volume_per_atom(s) for s in filled]))
     return transfer(*sides, seed=seed)
 
 

@@ -2,7 +2,8 @@
 
 Two crystals are the same if pymatgen's StructureMatcher says so (Ong et al. 2013,
 doi:10.1016/j.commatsci.2012.10.028). What is done to save time leaves its answer for a pair as it is: cells are reduced
-once instead of once per pair, pairs that cannot match are not tried, and all cores share the rest.
+once instead of once per pair, pairs that cannot match are not tried, the others are compared by `fitting.fits`, which
+asks the same question of whole arrays, and all cores share the work.
 """
 
 from __future__ import annotations
@@ -11,16 +12,16 @@ import warnings
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from graphgan.metrics.candidates import MAX_CANDIDATES, Cell, Crowd, formula_of, reduced_cell
 from graphgan.metrics.distributions import shuffled
+from graphgan.metrics.fitting import fits
 from graphgan.metrics.validity import structurally_valid
 from graphgan.processes import in_order
 
 if TYPE_CHECKING:
-    from pymatgen.analysis.structure_matcher import StructureMatcher
     from pymatgen.core import Structure
 
 TOLERANCES: dict[str, dict[str, float]] = {
@@ -38,7 +39,7 @@ class Comparison:
 
     unique       True for the valid sample that comes first in the list among all that match it
     novel        True for a valid sample that matches no training crystal; None without training crystals
-    comparisons  calls of StructureMatcher
+    comparisons  pairs that had to be compared atom by atom
     notes        sentences a reader of the numbers must see
     """
 
@@ -228,19 +229,22 @@ class _Found:
 
 def _examined(group: _Group, names: tuple[str, ...]) -> dict[str, _Found]:
     """Every sample of the group against the training crystals and the distinct samples before it."""
-    return {name: _examined_within(group, name) for name in names}
+    # Loosest first: what does not fit loosely does not fit tightly.
+    refused: set[tuple[int, int]] = set()
+    by_looseness = sorted(names, key=lambda name: TOLERANCES[name]["stol"], reverse=True)
+    return {name: _examined_within(group, name, refused) for name in by_looseness}
 
 
-def _examined_within(group: _Group, name: str) -> _Found:
+def _examined_within(group: _Group, name: str, refused: set[tuple[int, int]]) -> _Found:
     ltol = TOLERANCES[name]["ltol"]
     found, known, distinct, numbers = _Found(), Crowd(ltol, group.train), Crowd(ltol), list[int]()
     for number, cell in group.samples:
         if cell.too_long(ltol):
             found.too_long += 1
             continue
-        if _first_match(cell, known, name, found) is not None:
+        if _first_match(cell, known, name, found, refused) is not None:
             found.known.add(number)
-        place = _first_match(cell, distinct, name, found)
+        place = _first_match(cell, distinct, name, found, refused)
         if place is None:
             distinct.add(cell)
             numbers.append(number)
@@ -250,20 +254,16 @@ def _examined_within(group: _Group, name: str) -> _Found:
     return found
 
 
-def _first_match(cell: Cell, crowd: Crowd, name: str, found: _Found) -> int | None:
+def _first_match(cell: Cell, crowd: Crowd, name: str, found: _Found, refused: set[tuple[int, int]]) -> int | None:
     for place in crowd.candidates(cell):
+        pair = id(crowd.cells[place]), id(cell)
+        if pair in refused:
+            continue
         found.comparisons += 1
-        if _matcher(name).fit(crowd.cells[place].structure, cell.structure, skip_structure_reduction=True):
+        if fits(crowd.cells[place].arrays, cell.arrays, **TOLERANCES[name]):
             return place
+        refused.add(pair)
     return None
-
-
-@cache
-def _matcher(name: str) -> StructureMatcher:
-    from pymatgen.analysis.structure_matcher import StructureMatcher
-
-    ltol, stol, angle_tol = (TOLERANCES[name][tolerance] for tolerance in ("ltol", "stol", "angle_tol"))
-    return StructureMatcher(ltol, stol, angle_tol)
 
 
 def _share(flags: Sequence[bool]) -> float:

@@ -138,9 +138,11 @@ def coverage_of(
         cutoffs = CUTOFFS[cutoffs]
     if protocol not in PROTOCOLS:
         raise ValueError(f"unknown protocol {protocol!r}; known are {sorted(PROTOCOLS)}")
-    if not len(ours) or not len(theirs):
-        return Coverage(*[float("nan")] * 6)
     total = len(ours) if num_samples is None else num_samples
+    if not len(theirs) or not total:
+        return Coverage(*[math.nan] * 6)
+    if not len(ours):
+        return Coverage(0.0, 0.0, *[math.nan] * 4)
     recall, precision = _Nearest(len(theirs)), _Nearest(len(ours))
     for block, structure, composition in _distances(ours, theirs):
         both = (structure <= cutoffs.structure) & (composition <= cutoffs.composition)

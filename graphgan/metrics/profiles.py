@@ -13,6 +13,7 @@ from graphgan.metrics.properties import (
     cell_shape,
     density,
     element_fractions,
+    is_finite,
     minimum_distance,
     nearest_neighbours,
     symmetry,
@@ -28,8 +29,8 @@ if TYPE_CHECKING:
 class Profile:
     """One crystal in numbers; None stands for what does not exist.
 
-    The first block is known of every crystal, the second of those that are not flat, the third of the structurally
-    valid ones.
+    The first block is known of every crystal, the second of those that are finite and not flat, the third of the
+    structurally valid ones.
 
     formula                 reduced
     num_atoms               in the cell as given
@@ -89,7 +90,7 @@ def profile(
         "structurally_valid": valid,
         "compositionally_valid": compositionally_valid(structure, table),
     }
-    if structure.lattice.volume >= MIN_VOLUME:
+    if is_finite(structure) and structure.lattice.volume >= MIN_VOLUME:
         least = minimum_distance(structure)
         facts |= {
             "density": density(structure),

@@ -20,7 +20,7 @@ DALTON_PER_CUBIC_ANGSTROM = 1.66053906892
 
 
 def density(structure: Structure) -> float:
-    """Mass density in g/cm³."""
+    """Mass density in g/cm³; dummy species weigh nothing."""
     mass = sum(amount * _atomic_mass(element.symbol) for element, amount in _amounts(structure))
     return mass * DALTON_PER_CUBIC_ANGSTROM / structure.lattice.volume
 
@@ -29,11 +29,16 @@ def density(structure: Structure) -> float:
 def _atomic_mass(symbol: str) -> float:
     from pymatgen.core import Element
 
-    return float(Element(symbol).atomic_mass)
+    return float(Element(symbol).atomic_mass) if Element.is_valid_symbol(symbol) else 0.0
 
 
 def _amounts(structure: Structure) -> Iterable[tuple[Any, float]]:
     return structure.composition.element_composition.items()
+
+
+def is_finite(structure: Structure) -> bool:
+    """Whether cell and positions are numbers; C libraries crash the process over what is not."""
+    return bool(np.isfinite(structure.lattice.matrix).all() and np.isfinite(structure.frac_coords).all())
 
 
 def volume_per_atom(structure: Structure) -> float:
@@ -67,6 +72,8 @@ def symmetry(structure: Structure, symprec: float = SYMPREC) -> Symmetry | None:
     letters of each element's orbits. Crystals of one prototype share it; since letters depend on the choice of origin,
     crystals of one structure type may carry two labels.
     """
+    if not is_finite(structure):
+        return None
     # spglib prints a line on stderr for every tolerance that it gives up.
     os.environ.setdefault("SPGLIB_WARNING", "OFF")
     import spglib
@@ -103,7 +110,7 @@ def cell_shape(structure: Structure) -> tuple[np.ndarray, np.ndarray]:
     import spglib
     from pymatgen.core import Lattice
 
-    reduced = spglib.niggli_reduce(structure.lattice.matrix)
+    reduced = spglib.niggli_reduce(structure.lattice.matrix) if is_finite(structure) else None
     if reduced is None:
         return np.full(3, np.nan), np.full(3, np.nan)
     lattice = Lattice(reduced)

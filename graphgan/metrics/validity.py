@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from graphgan.metrics.properties import minimum_distance
+from graphgan.metrics.properties import is_finite, minimum_distance
 
 if TYPE_CHECKING:
     from pymatgen.core import Structure
@@ -37,7 +35,7 @@ def structurally_valid(structure: Structure | None) -> bool:
     """
     if structure is None or len(structure) == 0:
         return False
-    if not (np.isfinite(structure.lattice.matrix).all() and np.isfinite(structure.frac_coords).all()):
+    if not is_finite(structure):
         return False
     # A positive statement, so that a volume that is not a number fails.
     if not structure.lattice.volume >= MIN_VOLUME:

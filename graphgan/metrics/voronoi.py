@@ -104,6 +104,9 @@ def _pairs(structure: Structure, wanted: np.ndarray, radius: float) -> tuple[np.
         expected = len(wanted) * len(structure) * np.pi / 6 * np.prod(2 * radius / spacings + 1)
     if not expected <= MAX_PAIRS:
         raise OpenCellError(f"about {expected:.0f} pairs of atoms within {radius:.0f} Å")
+    # pymatgen divides the box around all atoms into cubes of this edge and keeps a list for each.
+    if not np.prod(np.abs(structure.lattice.matrix).sum(axis=0) / radius + 2) <= MAX_PAIRS:
+        raise OpenCellError(f"a cell too large to be searched within {radius:.0f} Å")
     sites = None if len(wanted) == len(structure) else [structure[i] for i in wanted]
     centre, neighbour, image, _ = structure.get_neighbor_list(radius, sites, exclude_self=False)
     site = wanted[centre]

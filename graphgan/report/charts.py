@@ -19,9 +19,9 @@ MAX_POINTS = 400
 """A longer curve is drawn as the mean of bins, over the band from their lowest to their highest value."""
 
 
-def histogram(generated: Sequence[float], reference: Sequence[float] | None, label: str, *, bins: int = 40) -> str:
-    """Two normalised histograms on shared bins; the outermost 0.5 % of values are gathered in the end
-    bins."""
+def histogram(generated: Sequence[float], reference: Sequence[float] | None, label: str, *, bins: int = 41) -> str:
+    """Two normalised histograms on shared bins; the outermost 0.5 % of values are gathered in the end bins. An odd
+    number of bins keeps the middle of a range, the 90 of angles from 60 to 120, in one of them."""
     pooled = np.concatenate([np.asarray(v, float) for v in (generated, reference or []) if len(v)])
     low, high = np.percentile(pooled, [0.5, 99.5])
     edges = np.linspace(low, high, bins + 1) if high > low else np.linspace(low - 0.5, low + 0.5, bins + 1)

@@ -89,7 +89,7 @@ def find_bonds(symbols: list[str], positions: np.ndarray) -> list[tuple[int, int
 
 
 def covalent_radius(symbol: str) -> float:
-    """Covalent radius in Å (Cordero et al. 2008); 1.5 for elements without one."""
+    """Covalent radius in Å (Cordero et al. 2008); 1.5 for elements without one and for dummies."""
     from pymatgen.analysis.molecule_structure_comparator import CovalentRadius
 
     return float(CovalentRadius.radius.get(symbol, 1.5))
@@ -98,13 +98,13 @@ def covalent_radius(symbol: str) -> float:
 def _is_metal(symbol: str) -> bool:
     from pymatgen.core import Element
 
-    return bool(Element(symbol).is_metal)
+    return Element.is_valid_symbol(symbol) and bool(Element(symbol).is_metal)
 
 
 def _is_ionic(symbol: str) -> bool:
     from pymatgen.core import Element
 
-    return bool(Element(symbol).is_alkali or Element(symbol).is_alkaline)
+    return Element.is_valid_symbol(symbol) and bool(Element(symbol).is_alkali or Element(symbol).is_alkaline)
 
 
 def _main_element(site) -> str:

@@ -27,7 +27,7 @@ MAX_AMD = 2000
 
 def missing(findings: Findings) -> dict[str, Any]:
     """Elements, space groups and prototypes of the reference that no structurally valid sample has."""
-    if findings.reference is None:
+    if not findings.reference:
         return {}
     ours = findings.population("structurally_valid")
     real = findings.reference
@@ -61,7 +61,7 @@ def by_size(findings: Findings) -> dict[str, dict[str, Any]]:
 def bond_lengths(findings: Findings) -> list[dict[str, Any]]:
     """Bond lengths in Å of the most frequent pairs of elements of the reference: mean and standard deviation of both
     sides, and their Wasserstein distance."""
-    if findings.reference is None:
+    if not findings.reference:
         return []
     ours, theirs = (
         pair_distances((p.nearest_neighbours, p.neighbour_pairs) for p in side)

@@ -1,17 +1,18 @@
-"""The 3-D gallery of a page: which crystals, their cards, and the data that the viewer draws."""
+"""The 3-D gallery of a page: its cards, and the data that the viewer draws."""
 
 from __future__ import annotations
 
 import json
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from html import escape
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from graphgan.report import thumbnails
+from graphgan.metrics.validity import MIN_DISTANCE
+from graphgan.report import picks, thumbnails
 from graphgan.report.crystals import EDGES, Scene, scene, space_group_symbol
 
 if TYPE_CHECKING:
@@ -19,11 +20,12 @@ if TYPE_CHECKING:
 
     from graphgan.report.result import Report
 
-NUM_GENERATED, NUM_REAL = 12, 4
+MAX_BONDED = 150
+"""Drawn atoms above which a still picture leaves out the bonds, too fine to see there."""
 NOTE = (
-    "Drawn at random, not picked; the cells are shown as given. Choose a crystal, drag to turn it, scroll or "
-    "pinch to zoom. Atoms on the boundary of the cell are repeated on the opposite side. Bonds are a drawing "
-    "aid: contacts within 15 % of the tightest one of both atoms, in units of covalent radii."
+    "The random ones are not picked; the cells are shown as given. Choose a crystal, drag to turn it, scroll or pinch "
+    "to zoom. Atoms on the boundary of the cell are repeated on the opposite side. Bonds are a drawing aid: contacts "
+    "within 15 % of the tightest one of both atoms, in units of covalent radii."
 )
 
 
@@ -31,7 +33,7 @@ NOTE = (
 class Card:
     """One crystal of the gallery; `facts` are short lines about it, not yet escaped."""
 
-    kind: str
+    group: str
     name: str
     formula: str
     facts: list[str]
@@ -39,46 +41,60 @@ class Card:
     scene: Scene
 
 
-def choose(report: Report) -> list[Card]:
-    """Random samples, valid or not, then random reference crystals; the report's seed decides."""
-    rng = np.random.default_rng(report.settings.get("seed", 0))
-    drawable = [i for i, s in enumerate(report.samples) if s is not None and _drawable(s)]
-    chosen = sorted(rng.permutation(drawable)[:NUM_GENERATED].tolist()) if drawable else []
-    cards = [_generated(report.samples[i], report.per_structure[i]) for i in chosen]
-    real = rng.permutation(len(report.reference))[:NUM_REAL]
-    return cards + [_real(report.reference[i]) for i in sorted(real.tolist())]
+def cards_of(report: Report) -> list[Card]:
+    """The cards of a report, group by group."""
+    measure = picks.measure_of(report)
+    cards = []
+    for group in picks.choose(report):
+        for pick in group.picks:
+            if pick.index is None:
+                cards.append(_real(pick.structure, group.heading))
+            else:
+                cards.append(_generated(pick.structure, report.per_structure[pick.index], group.heading, measure))
+    return cards
 
 
-def _drawable(structure: Structure) -> bool:
-    finite = np.isfinite(structure.lattice.matrix).all() and np.isfinite(structure.frac_coords).all()
-    return bool(finite) and len(structure) > 0 and structure.lattice.volume > 1e-3
+def note(report: Report) -> str:
+    """What the reader of the cards has to know."""
+    measure = picks.measure_of(report)
+    return NOTE + (f" {measure.meaning}" if measure else "")
 
 
-def _generated(structure: Structure | None, row: dict[str, Any]) -> Card:
-    assert structure is not None
-    valid = row["structurally_valid"]
+def _generated(structure: Structure, row: dict[str, Any], group: str, measure: picks.Measure | None) -> Card:
     facts = _facts(structure, row["spacegroup"] or None)
+    value = None if measure is None else measure.of(row)
+    if measure is not None and value is not None:
+        facts.append(measure.line(value))
     if row["novel"] is True:
-        facts.append("not in the training set")
+        facts.append("novel")
     return Card(
-        "generated",
+        group,
         f"sample {row['id']}",
         structure.composition.reduced_formula,
         facts,
-        "" if valid else "not valid: atoms too close or cell too flat",
+        "" if row["structurally_valid"] else _complaint(row),
         scene(structure),
     )
 
 
-def _real(structure: Structure) -> Card:
+def _complaint(row: dict[str, Any]) -> str:
+    distance = row["min_distance"]
+    if distance != "" and distance < MIN_DISTANCE:
+        return f"not valid: atoms {distance:.2f}\N{NO-BREAK SPACE}Å apart"
+    return "not valid: cell too flat"
+
+
+def _real(structure: Structure, group: str) -> Card:
     from graphgan.metrics import space_group
 
     facts = _facts(structure, space_group(structure))
-    return Card("real", "real crystal", structure.composition.reduced_formula, facts, "", scene(structure))
+    return Card(group, "real crystal", structure.composition.reduced_formula, facts, "", scene(structure))
 
 
 def _facts(structure: Structure, number: int | None) -> list[str]:
-    facts = [f"{len(structure)} atoms, {structure.density:.2f}\N{NO-BREAK SPACE}g/cm³"]
+    from graphgan.metrics import density
+
+    facts = [f"{len(structure)} atoms, {density(structure):.2f}\N{NO-BREAK SPACE}g/cm³"]
     if number is not None:
         facts.insert(0, f"{space_group_symbol(number)} ({number})")
     return facts
@@ -93,8 +109,8 @@ def render(cards: Sequence[Card]) -> str:
     """Viewer and cards as HTML."""
     parts = []
     for index, card in enumerate(cards):
-        if index == 0 or card.kind != cards[index - 1].kind:
-            parts.append(f'<h3 class="kind">{"Generated" if card.kind == "generated" else "Real"}</h3>')
+        if index == 0 or card.group != cards[index - 1].group:
+            parts.append(f'<h3 class="kind">{escape(card.group)}</h3>')
         parts.append(_card(index, card))
     return (
         '<div class="gallery"><div class="stage"><div id="viewer"></div><p id="facts" aria-live="polite"></p>'
@@ -105,7 +121,8 @@ def render(cards: Sequence[Card]) -> str:
 def _card(index: int, card: Card) -> str:
     lines = "".join(f"<span>{escape(fact)}</span>" for fact in card.facts)
     complaint = f'<span class="bad">{escape(card.complaint)}</span>' if card.complaint else ""
-    picture = thumbnails.thumbnail(card.scene, escape(f"{card.kind} {card.formula}"))
+    shown = card.scene if len(card.scene.symbols) <= MAX_BONDED else replace(card.scene, bonds=[])
+    picture = thumbnails.thumbnail(shown, escape(f"{card.name}, {card.formula}"))
     return (
         f'<button type="button" class="card" data-index="{index}" aria-pressed="false">{picture}'
         f'<span class="facts"><b>{_subscripts(card.formula)}</b>{lines}{complaint}'

@@ -4,36 +4,19 @@ from __future__ import annotations
 
 import json
 import math
-from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
 from importlib.resources import files
-from itertools import chain
 from string import Template
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
-from graphgan.metrics.distributions import element_histogram
-from graphgan.report import charts, gallery
-from graphgan.report.crystals import space_group_symbol
-from graphgan.report.explanations import EXPLANATIONS, Explanation
-from graphgan.report.result import format_value
+from graphgan.report import charts, gallery, histograms, shortfalls, tables
+from graphgan.report.published import BENCHMARKS
 
 if TYPE_CHECKING:
     from graphgan.report.result import Report
 
-T = TypeVar("T")
-
 VIEWER_VERSION = "2.5.5"
-HEADLINES = (
-    "structural_validity",
-    "validity",
-    "uniqueness",
-    "novelty",
-    "unique_novel_valid",
-    "density_wasserstein",
-    "element_total_variation",
-)
-MAX_SPACE_GROUPS = 12
 
 
 def render(
@@ -44,24 +27,31 @@ def render(
     details: Mapping[str, str] | None = None,
 ) -> str:
     """The page as text. Everything that a user named is escaped."""
-    cards = gallery.choose(report)
+    cards = gallery.cards_of(report)
+    ours, theirs = (report.distributions.get(side) for side in ("generated", "reference"))
     sections = {
-        "Warnings": _warnings(report.warnings),
-        "Metrics": _tiles(report) + _section("Metrics", _metrics_table(report)),
-        "Crystals": _section("Crystals", gallery.render(cards), gallery.NOTE) if cards else "",
-        "Distributions": _section("Distributions", _distributions(report), _distributions_note(report)),
-        "Training": _section("Training", _training(log)) if log else "",
+        "Metrics": tables.tiles(report) + _section("Metrics", tables.metrics_table(report)),
+        "Published results": _section("Published results", tables.published_table(report)),
+        "What is missing": _section(
+            "What is missing", shortfalls.missing(report.details.get("missing", {})), shortfalls.MISSING_NOTE
+        ),
+        "Sizes and bonds": _section("Sizes and bonds", _sizes_and_bonds(report)),
+        "Crystals": _section("Crystals", gallery.render(cards) if cards else "", gallery.note(report)),
+        "Distributions": _section(
+            "Distributions", histograms.render(ours or {}, theirs), _distributions_note(theirs is not None)
+        ),
+        "Training": _section("Training", _training(log or [])),
         "Details": _section("Details", _details(report, details)),
     }
     present = {name: html for name, html in sections.items() if html}
-    links = (f'<a href="#{name.lower()}">{name}</a>' for name in present if name != "Warnings")
+    links = (f'<a href="#{_anchor(name)}">{name}</a>' for name in present)
     return Template(_file("template.html")).substitute(
         title=escape(title),
         subtitle=_subtitle(report),
         style=_file("style.css"),
         gradients=gallery.gradients(cards),
         navigation=" ".join(links),
-        sections="\n".join(present.values()),
+        sections="\n".join([_warnings(report.warnings), *present.values()]),
         crystals=gallery.data(cards),
         viewer=_file("vendor/3Dmol-min.js"),
         viewer_version=VIEWER_VERSION,
@@ -74,8 +64,15 @@ def _file(name: str) -> str:
 
 
 def _section(name: str, body: str, note: str = "") -> str:
+    """A section with a heading; nothing without a body."""
+    if not body:
+        return ""
     lead = f'<p class="note">{note}</p>' if note else ""
-    return f'<section id="{name.lower()}"><h2>{name}</h2>{lead}{body}</section>'
+    return f'<section id="{_anchor(name)}"><h2>{name}</h2>{lead}{body}</section>'
+
+
+def _anchor(name: str) -> str:
+    return name.lower().replace(" ", "-")
 
 
 def _subtitle(report: Report) -> str:
@@ -84,6 +81,8 @@ def _subtitle(report: Report) -> str:
         parts.append(f"compared with {report.settings['num_reference']:,} real crystals")
     if report.settings.get("num_train"):
         parts.append(f"novelty against {report.settings['num_train']:,} training crystals")
+    if report.settings.get("benchmark") in BENCHMARKS:
+        parts.append(f"benchmark {BENCHMARKS[report.settings['benchmark']]}")
     return " · ".join(parts)
 
 
@@ -94,112 +93,20 @@ def _warnings(warnings: Sequence[str]) -> str:
     return f'<section class="warnings" id="warnings"><h2>Read this first</h2><ul>{items}</ul></section>'
 
 
-def _explained(name: str) -> Explanation:
-    return EXPLANATIONS.get(name, Explanation(name, "", "number", ""))
+def _sizes_and_bonds(report: Report) -> str:
+    sizes = shortfalls.validity_by_size(report.details.get("validity_by_size", {}))
+    bonds = shortfalls.bond_lengths(report.details.get("bond_lengths", []))
+    parts = []
+    if sizes:
+        parts.append(f"<div><h3>Structural validity by number of atoms</h3>{sizes}</div>")
+    if bonds:
+        parts.append(f'<div><h3>Bond lengths</h3><p class="note">{shortfalls.BONDS_NOTE}</p>{bonds}</div>')
+    return f'<div class="beside">{"".join(parts)}</div>' if parts else ""
 
 
-def _with_unit(name: str, value: float) -> str:
-    unit = _explained(name).unit
-    return format_value(name, value) + (f" {unit}" if unit else "")
-
-
-def _tiles(report: Report) -> str:
-    tiles = []
-    for name in HEADLINES:
-        if name in report.metrics:
-            floor = report.noise_floor.get(name)
-            small = "" if floor is None else f"<small>real against real: {_with_unit(name, floor)}</small>"
-            value, unit = format_value(name, report.metrics[name]), _explained(name).unit
-            label = f"<span>{_explained(name).label}</span>"
-            tiles.append(f'<div class="tile"><b>{value} <i>{unit}</i></b>{label}{small}</div>')
-    return f'<div class="tiles">{"".join(tiles)}</div>'
-
-
-def _metrics_table(report: Report) -> str:
-    arrow = {"higher": "↑", "lower": "↓", "": ""}
-    spoken = {"higher": "higher is better", "lower": "lower is better", "": ""}
-    rows = []
-    for name, value in report.metrics.items():
-        about = _explained(name)
-        floor = report.noise_floor.get(name)
-        direction = f'<span title="{spoken[about.better]}">{arrow[about.better]}</span>'
-        rows.append(
-            f'<tr><th scope="row">{escape(about.label)} {direction}<br><code>{escape(name)}</code></th>'
-            f'<td class="number">{_with_unit(name, value)}</td>'
-            f'<td class="number">{"" if floor is None else _with_unit(name, floor)}</td>'
-            f'<td class="meaning">{escape(about.meaning)}</td></tr>'
-        )
-    return (
-        '<div class="scroll"><table class="metrics"><thead><tr><th>Metric</th><th class="number">Samples</th>'
-        '<th class="number">Real against real</th><th class="meaning">In words</th></tr></thead>'
-        f"<tbody>{''.join(rows)}</tbody></table></div>"
-        '<p class="note">Shares are of the samples asked for, failures included. Distances are over the '
-        "structurally valid samples. “Real against real” is the distance of as many real crystals from the "
-        "other real crystals: what a perfect model scores. ↑ higher is better, ↓ lower is better.</p>"
-    )
-
-
-def _distributions_note(report: Report) -> str:
-    compared = " against the real crystals" if "reference" in report.distributions else ""
-    return f"Structurally valid samples{compared}; each histogram is scaled to 100 %."
-
-
-def _distributions(report: Report) -> str:
-    ours = report.distributions.get("generated", {})
-    theirs = report.distributions.get("reference")
-    if not ours or not ours["density"]:
-        return "<p>No valid sample to draw.</p>"
-
-    def both(column: str, function: Callable[[list], T]) -> tuple[T, T | None]:
-        return function(ours[column]), None if theirs is None else function(theirs[column])
-
-    near, real_near = both("nearest_neighbours", lambda atoms: list(chain(*atoms)))
-    density, real_density = both("density", list)
-    figures = [
-        _figure("Density", charts.histogram(density, real_density, "density (g/cm³)")),
-        _figure("Nearest neighbours", charts.histogram(near, real_near, "nearest neighbour of each atom (Å)")),
-        _counts("Atoms per cell", "number of atoms", *both("num_atoms", Counter)),
-        _counts("Elements per crystal", "number of elements", *both("num_elements", Counter)),
-        _elements(*both("elements", element_histogram)),
-        _space_groups(*both("spacegroup", Counter)),
-    ]
-    return f'<div class="charts">{"".join(figures)}</div>'
-
-
-def _figure(caption: str, svg: str, wide: bool = False) -> str:
-    kind = ' class="wide"' if wide else ""
-    return f"<figure{kind}><figcaption>{escape(caption)}</figcaption>{svg}</figure>"
-
-
-def _counts(caption: str, label: str, ours: Counter, theirs: Counter | None) -> str:
-    seen = {*ours, *(theirs or ())}
-    return _figure(caption, charts.bars(ours, theirs, label, classes=range(min(seen), max(seen) + 1)))
-
-
-def _elements(ours: Mapping[str, float], theirs: Mapping[str, float] | None) -> str:
-    from pymatgen.core import Element
-
-    present = sorted({*ours, *(theirs or ())}, key=lambda symbol: Element(symbol).Z)
-    label = "element, by atomic number; every crystal adds its atomic fractions"
-    return _figure("Elements", charts.bars(ours, theirs, label, classes=present, wide=True), wide=True)
-
-
-def _space_groups(ours: Counter, theirs: Counter | None) -> str:
-    weight: dict[int | None, float] = {}
-    for counts in (c for c in (ours, theirs) if c):
-        for number, count in counts.items():
-            weight[number] = weight.get(number, 0.0) + count / counts.total()
-    ranked = sorted(weight, key=lambda number: -weight[number])
-    shown, rest = ranked[:MAX_SPACE_GROUPS], ranked[MAX_SPACE_GROUPS:]
-    classes: list[Any] = [*shown]
-    names = ["none\nfound" if n is None else f"{space_group_symbol(n)}\n({n})" for n in shown]
-    if rest:
-        classes.append("rest")
-        names.append(f"{len(rest)}\nothers")
-        for histogram in (c for c in (ours, theirs) if c):
-            histogram["rest"] = sum(histogram[number] for number in rest)
-    label = "space group (number), most frequent first"
-    return _figure("Symmetry", charts.bars(ours, theirs, label, classes=classes, names=names, wide=True), True)
+def _distributions_note(compared: bool) -> str:
+    against = " against the real crystals" if compared else ""
+    return f"Structurally valid samples{against}; each histogram is scaled to 100 %."
 
 
 def _training(log: Sequence[Mapping[str, Any]]) -> str:
@@ -229,6 +136,8 @@ def _is_number(value: Any) -> bool:
 
 def _details(report: Report, details: Mapping[str, str] | None) -> str:
     rows = {str(k): str(v) for k, v in (details or {}).items()}
+    if "wall_seconds" in report.metrics:
+        rows["evaluation: time"] = f"{report.metrics['wall_seconds']:.3g} s"
     rows |= {f"evaluation: {k.replace('_', ' ')}": _plain(v) for k, v in report.settings.items()}
     body = "".join(f'<tr><th scope="row">{escape(k)}</th><td>{escape(v)}</td></tr>' for k, v in rows.items())
     return f'<div class="scroll"><table><tbody>{body}</tbody></table></div>'

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 
 import numpy as np
@@ -28,7 +29,7 @@ def gradients(symbols: Iterable[str]) -> str:
     for symbol in sorted(set(symbols)):
         colour = element_colour(symbol)
         stops.append(
-            f'<radialGradient id="atom-{symbol}" cx="35%" cy="32%" r="70%">'
+            f'<radialGradient id="{_name(symbol)}" cx="35%" cy="32%" r="70%">'
             f'<stop offset="0" stop-color="#fff" stop-opacity=".9"/>'
             f'<stop offset=".35" stop-color="{colour}"/><stop offset="1" stop-color="{_darker(colour)}"/>'
             "</radialGradient>"
@@ -65,11 +66,16 @@ def thumbnail(scene: Scene, description: str) -> str:
             shapes.append((depth, _line(flat(turned[end]), flat(half), colour, width)))
     for symbol, position, radius in zip(scene.symbols, turned, scene.radii, strict=True):
         x, y = flat(position)
-        circle = f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{radius * scale:.1f}" fill="url(#atom-{symbol})"/>'
+        circle = f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{radius * scale:.1f}" fill="url(#{_name(symbol)})"/>'
         shapes.append((position[2] + 0.01, circle))
     shapes.sort(key=lambda shape: shape[0])
     body = "".join(shape for _, shape in shapes)
     return f'<svg viewBox="0 0 {SIZE} {SIZE}" role="img" aria-label="{description}">{body}</svg>'
+
+
+def _name(symbol: str) -> str:
+    """The id of an element's gradient; dummies may be called anything."""
+    return "atom-" + re.sub(r"\W", "_", symbol)
 
 
 def _line(start: np.ndarray, end: np.ndarray, colour: str, width: float) -> str:

@@ -58,7 +58,15 @@ def test_samples_without_fingerprints_count():
 def test_nothing_to_compare_is_not_a_number():
     empty = Fingerprints(np.empty((0, 61)), np.empty((0, 132)))
     assert math.isnan(coverage_of(empty, empty).recall)
-    assert math.isnan(metrics.coverage([None], salts()).precision)
+    assert math.isnan(metrics.coverage([], salts()).precision)
+    assert math.isnan(metrics.coverage(salts(), [oganesson]).recall)
+
+
+def test_failures_cover_nothing():
+    for failed in ([None], [oganesson, None]):
+        found = metrics.coverage(failed, salts())
+        assert found.recall == found.precision == 0
+        assert math.isnan(found.amsd_recall)
 
 
 def test_blocks_change_nothing(monkeypatch):
@@ -69,18 +77,25 @@ def test_blocks_change_nothing(monkeypatch):
     assert {p: coverage_of(ours, theirs, cutoffs=CUTOFFS, protocol=p) for p in metrics.PROTOCOLS} == whole
 
 
+# Of no radius, hence without a fingerprint.
+oganesson = Structure(Lattice.cubic(4), ["Og", "Og"], [[0] * 3, [0.5] * 3])
+
+
 def salts():
-    return [
-        Structure.from_spacegroup("Fm-3m", Lattice.cubic(a), [x, "Cl"], [[0] * 3, [0.5] * 3])
-        for x, a in (("Na", 5.64), ("K", 6.29), ("Li", 5.13))
-    ]
+    """Primitive cells of rock salts."""
+    edges = {"Na": 5.64, "K": 6.29, "Li": 5.13}
+    return [fcc(edge, [symbol, "Cl"], [[0] * 3, [0.5] * 3]) for symbol, edge in edges.items()]
+
+
+def fcc(edge, species, frac):
+    return Structure(Lattice(edge / 2 * (np.ones((3, 3)) - np.eye(3))), species, frac)
 
 
 def test_a_set_covers_itself_and_not_what_is_unlike():
     own = metrics.coverage(salts(), salts(), cutoffs="perov_5")
     assert own.recall == own.precision == 1
     assert own.amsd_recall == pytest.approx(0, abs=1e-6)
-    carbon = Structure.from_spacegroup("Fd-3m", Lattice.cubic(3.57), ["C"], [[0] * 3])
+    carbon = fcc(3.57, ["C", "C"], [[0] * 3, [0.25] * 3])
     other = metrics.coverage([carbon, None], salts())
     assert other.recall == other.precision == 0
     assert other.amsd_recall > 0.4

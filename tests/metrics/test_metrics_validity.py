@@ -78,3 +78,19 @@ def test_nearest_neighbours_include_own_images():
     single = Structure(Lattice([[2, 0, 0], [9, 2.5, 0], [0, 0, 8]]), ["H"], [[0, 0, 0]])
     assert metrics.nearest_neighbour_distances(single) == pytest.approx([2.0])
     assert metrics.nearest_neighbour_distances(pair(1.5)) == pytest.approx([1.5, 1.5])
+
+
+@pytest.mark.parametrize(
+    "structure",
+    [
+        Structure(Lattice(np.full((3, 3), np.nan)), ["C"], [[0, 0, 0]]),
+        Structure(Lattice.cubic(3), ["C"], [[np.inf, 0, 0]]),
+    ],
+)
+def test_what_is_not_a_number_crashes_nothing(structure):
+    """spglib ends the process over such a cell."""
+    assert not metrics.structurally_valid(structure)
+    assert metrics.symmetry(structure) is None
+    assert np.isnan(metrics.cell_shape(structure)).all()
+    assert metrics.genmetrics_space_groups([structure]) == [1]
+    assert metrics.structure_fingerprint(structure) is None
