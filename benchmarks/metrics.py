@@ -27,7 +27,7 @@ from typing import Any
 import numpy as np
 from pymatgen.core import Structure
 
-from graphgan import metrics
+from graphgan import __version__, metrics
 from graphgan.data import read
 from graphgan.metrics import magpie
 from graphgan.processes import available_cores
@@ -90,12 +90,13 @@ def against_matminer(samples: list[Structure]) -> dict[str, float]:
 
 def machine() -> dict[str, str]:
     commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
-    packages = ("graphgan", "numpy", "scipy", "pymatgen", "spglib", "scikit-learn")
+    packages = ("numpy", "scipy", "pymatgen", "spglib", "scikit-learn")
     return {
         "cores": str(available_cores()),
         "processor": platform.machine(),
         "python": platform.python_version(),
         "commit": commit.stdout.strip(),
+        "graphgan": __version__,
         **{name: version(name) for name in packages},
     }
 

@@ -68,9 +68,9 @@ class Symmetry(NamedTuple):
 def symmetry(structure: Structure, symprec: float = SYMPREC) -> Symmetry | None:
     """Symmetry within `symprec` Å by spglib (Togo et al. 2024, doi:10.1080/27660400.2024.2384822); None if it gives up.
 
-    The prototype reads "ABC3 221 a/b/c": formula with the elements' names taken off, space group, and the Wyckoff
-    letters of each element's orbits. Crystals of one prototype share it; since letters depend on the choice of origin,
-    crystals of one structure type may carry two labels.
+    The prototype reads "ABC3 221 4/mmm|m-3m|m-3m": formula with the elements' names taken off, space group, and for each
+    element the site symmetries of its orbits. Unlike Wyckoff letters, these do not depend on the choice of origin, so
+    crystals of one structure type share their label; a few types of equal site symmetries share one label too.
     """
     if not is_finite(structure):
         return None
@@ -89,10 +89,12 @@ def symmetry(structure: Structure, symprec: float = SYMPREC) -> Symmetry | None:
         return None
     if dataset is None:
         return None
-    orbits = set(zip(names, dataset.crystallographic_orbits.tolist(), dataset.wyckoffs, strict=True))
-    letters = sorted("".join(sorted(w for n, _, w in orbits if n == name)) for name in kinds)
+    # Dots only tell which axes a symbol refers to, and that depends on the setting.
+    sites = [symbol.replace(".", "") for symbol in dataset.site_symmetry_symbols]
+    orbits = set(zip(names, dataset.crystallographic_orbits.tolist(), sites, strict=True))
+    by_element = sorted(",".join(sorted(site for n, _, site in orbits if n == name)) for name in kinds)
     formula = structure.composition.anonymized_formula
-    return Symmetry(int(dataset.number), f"{formula} {dataset.number} {'/'.join(letters)}")
+    return Symmetry(int(dataset.number), f"{formula} {dataset.number} {'|'.join(by_element)}")
 
 
 def space_group(structure: Structure, symprec: float = SYMPREC) -> int | None:

@@ -67,7 +67,7 @@ GROUPS: dict[str, dict[str, Explanation]] = {
             "Space groups never made", "of those of real crystals, at most 1,000 drawn", "count", "lower"
         ),
         "missing_prototypes": Explanation(
-            "Prototypes never made", "formula type, space group and Wyckoff letters, of the same", "count", "lower"
+            "Prototypes never made", "formula type, space group and site symmetries, of the same", "count", "lower"
         ),
     },
     "Distributions": {

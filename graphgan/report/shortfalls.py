@@ -19,7 +19,7 @@ _KINDS = {"elements": "Elements", "spacegroups": "Space groups", "prototypes": "
 
 MISSING_NOTE = (
     "Never made by a structurally valid sample. “By chance” is how many as many real crystals, drawn at random, would "
-    "miss on average. A prototype is the type of formula, the number of the space group, and the Wyckoff letters of "
+    "miss on average. A prototype is the type of formula, the number of the space group, and the site symmetries of "
     "each element."
 )
 BONDS_NOTE = (

@@ -79,3 +79,42 @@ def test_draws_without_replacement_are_seeded_and_stated():
     assert first == metrics.wasserstein(values[::-1], reference, num_draws=1000, seed=1)
     assert first != metrics.wasserstein(values, reference, num_draws=1000, seed=2)
     assert metrics.wasserstein(values, values, num_draws=None) == 0
+
+
+def test_prototypes_do_not_depend_on_elements_cell_origin_or_order():
+    sites = np.array([[0, 0, 0], [0.5, 0.5, 0.5], [0.5, 0.5, 0], [0.5, 0, 0.5], [0, 0.5, 0.5]])
+    first = Structure(Lattice.cubic(3.9), ["Sr", "Ti", "O", "O", "O"], sites)
+    other = Structure(Lattice.cubic(4.2), ["F", "F", "F", "K", "Mg"], sites[[2, 3, 4, 0, 1]] + 0.5)
+    assert metrics.symmetry(first) == (221, "ABC3 221 4/mmm|m-3m|m-3m")
+    assert metrics.symmetry(other) == metrics.symmetry(first.make_supercell([2, 1, 1])) == metrics.symmetry(first)
+    rock_salt = Structure(Lattice.cubic(5.6), ["Na"] * 4 + ["Cl"] * 4, [*FCC, *(FCC + 0.5)])
+    zinc_blende = Structure(Lattice.cubic(5.4), ["Zn"] * 4 + ["S"] * 4, [*FCC, *(FCC + 0.25)])
+    assert metrics.symmetry(rock_salt).prototype == "AB 225 m-3m|m-3m"
+    assert metrics.symmetry(zinc_blende).prototype == "AB 216 -43m|-43m"
+
+
+def test_bond_lengths_by_pair_see_what_the_mixture_hides():
+    """Na-Cl and K-Br with their distances swapped: the pooled distances are those of real crystals."""
+
+    def chlorides(nacl, kbr):
+        return [
+            Structure(Lattice.cubic(2 * length / 3**0.5), list(pair), [[0] * 3, [0.5] * 3])
+            for pair, length in ((("Na", "Cl"), nacl), (("K", "Br"), kbr))
+            for _ in range(12)
+        ]
+
+    real, swapped = chlorides(2.8, 3.3), chlorides(3.3, 2.8)
+    assert metrics.nearest_neighbour_wasserstein(swapped, real) == pytest.approx(0, abs=1e-9)
+    assert metrics.neighbour_pair_wasserstein(swapped, real) == pytest.approx(0.5)
+    assert metrics.neighbour_pair_wasserstein(real, real) == pytest.approx(0, abs=1e-9)
+    assert math.isnan(metrics.neighbour_pair_wasserstein(real[:3], real))  # too few atoms of any pair
+
+
+def test_cell_shapes_are_those_of_the_niggli_cell():
+    cube = Structure(Lattice.cubic(4), ["Po"], [[0] * 3])
+    skewed = Structure([[4, 0, 0], [4, 4, 0], [0, 8, 4]], ["Po"], [[0] * 3])
+    assert metrics.cell_length_wasserstein([skewed, None], [cube]) == pytest.approx(0, abs=1e-6)
+    slab = Structure(Lattice.tetragonal(4, 7), ["Po"], [[0] * 3])
+    assert metrics.cell_length_wasserstein([slab], [cube]) == pytest.approx(1)
+    sheared = Structure(Lattice.monoclinic(4, 4.1, 4.2, 96), ["Po"], [[0] * 3])
+    assert metrics.cell_angle_wasserstein([sheared], [cube]) == pytest.approx(2)
