@@ -68,9 +68,9 @@ class Symmetry(NamedTuple):
 def symmetry(structure: Structure, symprec: float = SYMPREC) -> Symmetry | None:
     """Symmetry within `symprec` Å by spglib (Togo et al. 2024, doi:10.1080/27660400.2024.2384822); None if it gives up.
 
-    The prototype reads "ABC3 221 4/mmm|m-3m|m-3m": formula with the elements' names taken off, space group, and for each
-    element the site symmetries of its orbits. Unlike Wyckoff letters, these do not depend on the choice of origin, so
-    crystals of one structure type share their label; a few types of equal site symmetries share one label too.
+    The prototype reads "ABC3 221 4/mmm|m-3m|m-3m": formula with the elements' names taken off, space group, and for
+    each element the site symmetries of its orbits. Unlike Wyckoff letters, these do not depend on the choice of origin,
+    so crystals of one structure type share their label; a few types of equal site symmetries share one label too.
     """
     if not is_finite(structure):
         return None
