@@ -138,7 +138,14 @@ def _autoencoder_trainer(config: Config, networks: Networks, crystals: GraphTens
         return loss(networks.encoder, networks.decoder, batch.trim(), rng)
 
     player = Player("autoencoder", both, reconstruct, options.learning_rate, betas=(0.9, 0.99), clip_norm=1.0)
-    return Trainer([player], crystals, batch_size=options.batch_size, rng=rng, ema_decay=options.ema_decay)
+    return Trainer(
+        [player],
+        crystals,
+        batch_size=options.batch_size,
+        rng=rng,
+        ema_decay=options.ema_decay,
+        sizes=crystals.num_atoms,
+    )
 
 
 def _latent_trainer(config: Config, networks: Networks, crystals: GraphTensor, rng: torch.Generator) -> Trainer:

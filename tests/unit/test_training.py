@@ -55,6 +55,64 @@ def test_four_steps_equal_two_saved_loaded_and_two(tmp_path):
         assert torch.equal(value, second.average.network.state_dict()[name])
 
 
+class Drawn:
+    """Data that remembers what was asked of it."""
+
+    def __init__(self, count):
+        self.count, self.asked = count, []
+
+    def __len__(self):
+        return self.count
+
+    def __getitem__(self, index):
+        self.asked.append(index)
+        return torch.ones(len(index), 1)
+
+
+def drawing(sizes, seed=0):
+    data = Drawn(1000)
+    player = Player("p", nn.Linear(1, 1), lambda batch, rng: (batch.mean() * 0, {}), 0.1)
+    player.loss = lambda batch, rng: (player.network(batch).mean(), {})
+    rng = torch.Generator().manual_seed(seed)
+    return data, Trainer([player], data, batch_size=25, rng=rng, sizes=sizes)
+
+
+def test_batches_of_like_sizes_waste_little_and_leave_nothing_out():
+    sizes = torch.randint(1, 21, (1000,), generator=torch.Generator().manual_seed(1))
+    spread, seen = {}, {}
+    for name, given in (("sorted", sizes), ("mixed", None)):
+        data, trainer = drawing(given)
+        floats(trainer, 320)
+        spread[name] = sum(float(sizes[i].max() ** 2) for i in data.asked) / 320
+        seen[name] = torch.cat(data.asked)
+    assert spread["sorted"] < 1.2 * float(sizes.double().square().mean()) < 0.5 * spread["mixed"]
+    for index in seen.values():  # 8,000 draws of 1,000: eight each, none favoured
+        counts = torch.bincount(sizes[index], minlength=21)[1:] / len(index)
+        assert torch.allclose(counts, torch.bincount(sizes, minlength=21)[1:] / 1000, atol=0.02)
+        assert len(index.unique()) > 995
+    first = [float(sizes[i].double().mean()) for i in data.asked[:16]]
+    assert first != sorted(first)
+
+
+def test_one_size_draws_as_without_sizes():
+    data, trainer = drawing(torch.full((1000,), 5))
+    other, plain = drawing(None)
+    floats(trainer, 3), floats(plain, 3)
+    assert all(torch.equal(a, b) for a, b in zip(data.asked, other.asked, strict=True))
+
+
+def test_a_resumed_run_is_dealt_the_same_batches():
+    sizes = torch.arange(1000) % 20
+    data, straight = drawing(sizes)
+    floats(straight, 20)
+    _, first = drawing(sizes)
+    floats(first, 5)
+    other, second = drawing(sizes, seed=7)
+    second.load_state_dict(first.state_dict())
+    floats(second, 15)
+    assert all(torch.equal(a, b) for a, b in zip(data.asked[5:], other.asked, strict=True))
+
+
 def test_another_seed_is_another_run():
     assert floats(game(1), 1) != floats(game(2), 1)
 
