@@ -27,6 +27,11 @@ MAX_CANDIDATES = 20
 mean absolute difference. Of 450 crystals of Carbon-24 this finds 98 % of the repetitions that trying all pairs finds
 with tolerances .3/.5/10, and all with .2/.3/5; sets of many formulas are never so crowded."""
 
+LONGEST_EDGE = 1e4
+"""Å, of a cell that is reduced."""
+LONGEST_RATIO = 200.0
+"""Of the longest edge to the cube root of the volume per atom, in a cell that is reduced."""
+
 MAX_LATTICE_POINTS = 20_000
 """StructureMatcher lists all lattice points in a sphere of 1.3 times the longest edge: about this many for a cell of
 3 x 3 x 140 Å, where one pair takes a second, growing with the square of the length."""
@@ -67,12 +72,24 @@ def reduced_cell(structure: Structure) -> Cell:
 
     species = [site.species.element_composition for site in structure]
     cell = Structure(structure.lattice, species, structure.frac_coords)
-    # What StructureMatcher does, through public calls; the reduction of an extreme cell can fail in several ways.
+    if _extreme(cell):  # pymatgen would list lattice points until the memory is full
+        return _as_cell(cell)
+    # What StructureMatcher does, through public calls; a reduction can fail to converge, in several ways.
     with contextlib.suppress(Exception):
         cell = cell.get_reduced_structure(reduction_algo="niggli")
         # A translation within the cell would permute the atoms of every kind in cycles of one length.
         if gcd(*Counter(site.species_string for site in cell).values()) > 1:
             cell = cell.get_primitive_structure()
+    return _as_cell(cell)
+
+
+def _extreme(cell: Structure) -> bool:
+    """Whether a cell is so long, or so large, that no crystal could be meant and its reduction would not end."""
+    edge = max(cell.lattice.get_lll_reduced_lattice().abc)
+    return bool(not edge < LONGEST_EDGE or edge > LONGEST_RATIO * _free_length(cell))
+
+
+def _as_cell(cell: Structure) -> Cell:
     arrays = Arrays(cell.lattice.matrix, cell.frac_coords, np.array([site.species_string for site in cell]))
     return Cell(cell, arrays, np.sort(cell.lattice.abc) / _free_length(cell))
 

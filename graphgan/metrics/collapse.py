@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Collection, Hashable, Iterable, Sequence
 from dataclasses import dataclass
@@ -50,7 +51,7 @@ def missing_classes(samples: Iterable[Collection[Hashable]], reference: Sequence
         classes=tuple(missing),
         share=hit / len(reference) if reference else float("nan"),
         total=len(shares),
-        expected=sum((1 - share) ** num_samples for share in shares.values()),
+        expected=math.fsum((1 - share) ** num_samples for share in shares.values()),
     )
 
 

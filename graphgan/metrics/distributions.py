@@ -197,7 +197,8 @@ def shuffled(structures: Sequence[Structure | None], seed: int) -> list[int]:
         structure = structures[index]
         if structure is None:
             return ()
-        return (structure.formula, structure.lattice.matrix.tobytes(), structure.frac_coords.tobytes())
+        species = " ".join(site.species_string for site in structure)
+        return (species, structure.lattice.matrix.tobytes(), structure.frac_coords.tobytes())
 
     by_content = sorted(range(len(structures)), key=content)
     return [by_content[i] for i in np.random.default_rng(seed).permutation(len(structures)).tolist()]

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 MAX_CRYSTALS = 2000
 """Crystals that each side of a comparison is reduced to, drawn at random."""
 MIN_CRYSTALS = 20
+_LARGEST_VOLUME = 1e6
+"""Å³ an atom: more is no crystal, and one such number would decide a mean."""
 
 
 @dataclass(frozen=True)
@@ -41,8 +43,9 @@ def volume_transfer(
     """`transfer` with the volume per atom in Å³: do samples have the size that their composition calls for?"""
     sides = []
     for side in (samples, reference, train):
-        filled = [s for s in side if len(s)]
-        sides.append(([s.composition for s in filled], [volume_per_atom(s) for s in filled]))
+        usable = [(s.composition, volume_per_atom(s)) for s in side if len(s)]
+        usable = [(c, v) for c, v in usable if 0 < v < _LARGEST_VOLUME]
+        sides.append(([c for c, _ in usable], [v for _, v in usable]))
     return transfer(*sides, seed=seed)
 
 

@@ -30,6 +30,9 @@ TOLERANCES: dict[str, dict[str, float]] = {
 }
 """StructureMatcher tolerances by the family of papers that uses them (CDVAE, DiffCSP, ADiT; MatterGen, FlowMM)."""
 
+_MANY_PAIRS = 2000
+"""Pairs from which other cores help at once: they take milliseconds each."""
+
 Progress = Callable[[int, int], None]
 
 
@@ -37,7 +40,8 @@ Progress = Callable[[int, int], None]
 class Comparison:
     """Which samples are unique, and which are novel.
 
-    unique       True for the valid sample that comes first in the list among all that match it
+    unique       True for one valid sample of each class of equal ones: the first in the order of examination, which
+                 depends on content and seed only
     novel        True for a valid sample that matches no training crystal; None without training crystals
     comparisons  pairs that had to be compared atom by atom
     notes        sentences a reader of the numbers must see
@@ -105,9 +109,10 @@ def compare_all(
     groups = _groups(samples, ordered, train or [], workers)
     found = {name: _Found() for name in tolerances}
     done = len(ordered) - sum(len(group.samples) for group in groups)
-    for group, answers in zip(
-        groups, in_order(partial(_examined, names=tuple(tolerances)), groups, workers=workers, chunk=5), strict=True
-    ):
+    patience = 0.0 if sum(map(_pairs, groups)) > _MANY_PAIRS else None
+    work = partial(_examined, names=tuple(tolerances))
+    found_in = in_order(work, groups, workers=workers, patience=patience, chunk=1)
+    for group, answers in zip(groups, found_in, strict=True):
         for name, answer in answers.items():
             found[name].add(answer)
         done += len(group.samples)
@@ -134,7 +139,7 @@ def novelty(samples: Sequence[Structure | None], train: Sequence[Structure], **o
 def unique_novel_valid(samples: Sequence[Structure | None], train: Sequence[Structure], **options: Any) -> float:
     """Share of the samples asked for that are valid, unique and novel at once, in [0, 1].
 
-    Options as in `compare`. A class counts when the sample that comes first in the list is novel.
+    Options as in `compare`. A class counts when the sample that stands for it is novel.
     """
     share = _announced(compare(samples, train, **options)).unique_novel_valid
     assert share is not None
@@ -155,7 +160,7 @@ class _Group(NamedTuple):
 def _groups(
     samples: Sequence[Structure | None], ordered: Sequence[int], train: Sequence[Structure], workers: int | None
 ) -> list[_Group]:
-    """The groups with company for a sample, largest first, so that no core ends with the longest."""
+    """The groups with company for a sample, large ones first, so that no core ends with the longest."""
     by_formula: dict[str, tuple[list[int], list[int]]] = defaultdict(lambda: ([], []))
     crystals = {i: s for i in ordered if (s := samples[i]) is not None}
     for i, sample in crystals.items():
@@ -176,7 +181,13 @@ def _groups(
         for _, cell in zip(theirs, cells, strict=False):
             groups[formula, len(cell.structure)].train.append(cell)
     social = [g for g in groups.values() if g.samples and len(g.samples) + len(g.train) > 1]
-    return sorted(social, key=lambda group: -len(group.samples))
+    social.sort(key=_pairs)
+    # One small group first, which this process examines alone before the others help.
+    return social[:1] + social[:0:-1]
+
+
+def _pairs(group: _Group) -> int:
+    return len(group.samples) * (len(group.samples) + len(group.train))
 
 
 class _Found:
@@ -201,13 +212,9 @@ class _Found:
         self.crowded += other.crowded
 
     def comparison(self, count: int, ordered: Sequence[int], trained: bool) -> Comparison:
-        first: dict[int, int] = {}
-        for index in ordered:
-            label = self.same_as.get(index, index)
-            first[label] = min(index, first.get(label, index))
-        firsts, fresh = set(first.values()), set(ordered) - self.known
+        distinct, fresh = set(ordered) - self.same_as.keys(), set(ordered) - self.known
         return Comparison(
-            unique=tuple(index in firsts for index in range(count)),
+            unique=tuple(index in distinct for index in range(count)),
             novel=tuple(index in fresh for index in range(count)) if trained else None,
             comparisons=self.comparisons,
             notes=tuple(self._notes()),

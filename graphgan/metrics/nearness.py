@@ -138,32 +138,57 @@ def coverage_of(
         cutoffs = CUTOFFS[cutoffs]
     if protocol not in PROTOCOLS:
         raise ValueError(f"unknown protocol {protocol!r}; known are {sorted(PROTOCOLS)}")
-    total = len(ours) if num_samples is None else num_samples
-    if not len(theirs) or not total:
-        return Coverage(*[math.nan] * 6)
-    if not len(ours):
-        return Coverage(0.0, 0.0, *[math.nan] * 4)
-    recall, precision = _Nearest(len(theirs)), _Nearest(len(ours))
-    for block, structure, composition in _distances(ours, theirs):
-        both = (structure <= cutoffs.structure) & (composition <= cutoffs.composition)
-        precision.see(block, structure, composition, both)
-        recall.see(slice(None), structure.T, composition.T, both.T)
-    return Coverage(
-        recall=float(recall.covered(cutoffs, protocol).mean()),
-        precision=float(precision.covered(cutoffs, protocol).sum() / total),
-        amsd_recall=_mean(recall.structure),
-        amsd_precision=_mean(precision.structure),
-        amcd_recall=_mean(recall.composition),
-        amcd_precision=_mean(precision.composition),
-    )
+    return nearness(ours, theirs, cutoffs).coverage(protocol, len(ours) if num_samples is None else num_samples)
 
 
-def nearest_distances(ours: Fingerprints, theirs: Fingerprints) -> np.ndarray:
-    """Of every sample, the distances [n, 2] to the nearest reference crystal by structure and by composition."""
-    nearest = _Nearest(len(ours))
-    for block, structure, composition in _distances(ours, theirs):
-        nearest.see(block, structure, composition, np.zeros_like(structure, bool))
-    return np.stack([nearest.structure, nearest.composition], axis=1)
+@dataclass(frozen=True, eq=False)
+class Nearness:
+    """How near n samples and m reference crystals are to each other, infinite where there is nothing to be near to.
+
+    of_samples     [n, 2] distance of each sample to the nearest reference crystal by structure and by composition
+    of_reference   [m, 2] of each reference crystal to the nearest sample
+    both_samples   [n] whether one reference crystal is within both cut-offs
+    both_reference [m] whether one sample is
+    """
+
+    of_samples: np.ndarray
+    of_reference: np.ndarray
+    both_samples: np.ndarray
+    both_reference: np.ndarray
+    cutoffs: Cutoffs
+
+    def coverage(self, protocol: str, num_samples: int) -> Coverage:
+        """The numbers; see `coverage_of`."""
+        if not len(self.of_reference) or not num_samples:
+            return Coverage(*[math.nan] * 6)
+        if not len(self.of_samples):
+            return Coverage(0.0, 0.0, *[math.nan] * 4)
+        recalled, precise = self.both_reference, self.both_samples
+        if protocol == "cdvae":
+            recalled, precise = (np.all(side <= self.cutoffs, axis=1) for side in (self.of_reference, self.of_samples))
+        return Coverage(
+            recall=float(recalled.mean()),
+            precision=float(precise.sum() / num_samples),
+            amsd_recall=_mean(self.of_reference[:, 0]),
+            amsd_precision=_mean(self.of_samples[:, 0]),
+            amcd_recall=_mean(self.of_reference[:, 1]),
+            amcd_precision=_mean(self.of_samples[:, 1]),
+        )
+
+
+def nearness(ours: Fingerprints, theirs: Fingerprints, cutoffs: Cutoffs) -> Nearness:
+    """All distances between samples and reference, in one pass and in blocks."""
+    samples, reference = np.full((len(ours), 2), np.inf), np.full((len(theirs), 2), np.inf)
+    both_samples, both_reference = np.zeros(len(ours), bool), np.zeros(len(theirs), bool)
+    if len(ours) and len(theirs):
+        for block, structure, composition in _distances(ours, theirs):
+            both = (structure <= cutoffs.structure) & (composition <= cutoffs.composition)
+            both_samples[block] = np.any(both, axis=1)
+            np.logical_or(both_reference, both.any(axis=0), out=both_reference)
+            for column, distances in enumerate((structure, composition)):
+                samples[block, column] = distances.min(axis=1)
+                reference[:, column] = np.minimum(reference[:, column], distances.min(axis=0))
+    return Nearness(samples, reference, both_samples, both_reference, cutoffs)
 
 
 def _distances(ours: Fingerprints, theirs: Fingerprints) -> Iterator[tuple[slice, np.ndarray, np.ndarray]]:
@@ -182,22 +207,3 @@ def _distances(ours: Fingerprints, theirs: Fingerprints) -> Iterator[tuple[slice
 def _mean(values: np.ndarray) -> float:
     """Exactly rounded, so that it does not depend on the order of the crystals."""
     return math.fsum(values) / len(values)
-
-
-class _Nearest:
-    """Of each of n crystals, the nearest seen so far on the other side."""
-
-    def __init__(self, count: int) -> None:
-        self.structure = np.full(count, np.inf)
-        self.composition = np.full(count, np.inf)
-        self.both = np.zeros(count, bool)
-
-    def see(self, rows: slice, structure: np.ndarray, composition: np.ndarray, both: np.ndarray) -> None:
-        self.structure[rows] = np.minimum(self.structure[rows], structure.min(axis=1))
-        self.composition[rows] = np.minimum(self.composition[rows], composition.min(axis=1))
-        self.both[rows] |= both.any(axis=1)
-
-    def covered(self, cutoffs: Cutoffs, protocol: str) -> np.ndarray:
-        if protocol == "paper":
-            return self.both
-        return (self.structure <= cutoffs.structure) & (self.composition <= cutoffs.composition)

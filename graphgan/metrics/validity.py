@@ -38,7 +38,7 @@ def structurally_valid(structure: Structure | None) -> bool:
     if not is_finite(structure):
         return False
     # A positive statement, so that a volume that is not a number fails.
-    if not structure.lattice.volume >= MIN_VOLUME:
+    if not MIN_VOLUME <= structure.lattice.volume < float("inf"):
         return False
     return minimum_distance(structure) >= MIN_DISTANCE
 

@@ -82,6 +82,9 @@ def _add_crystal(hulls: _Hulls, structure: Structure, first: int) -> None:
     """Add the cells of all atoms of a crystal; the first of them gets the number `first`."""
     if not (np.isfinite(structure.lattice.matrix).all() and np.isfinite(structure.frac_coords).all()):
         raise OpenCellError("positions that are not numbers")
+    if np.abs(structure.frac_coords).max() > 2:
+        # pymatgen divides the box around all atoms as they are given into cubes: one far away would take all memory.
+        structure = structure.__class__(structure.lattice, structure.species_and_occu, structure.frac_coords % 1)
     diagonals = np.array([[1, 1, 1], [-1, 1, 1], [1, -1, 1], [1, 1, -1]]) @ structure.lattice.matrix
     largest = np.linalg.norm(diagonals, axis=1).max() + 0.01
     radius = SEARCH_RADIUS

@@ -3,7 +3,6 @@ GAN-test, and distances within sets of one element."""
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict
 from itertools import chain
@@ -13,6 +12,7 @@ import numpy as np
 
 from graphgan import metrics
 from graphgan.metrics.distributions import MIN_PAIR_COUNT, draw, pair_distances
+from graphgan.metrics.nearness import Fingerprints
 from graphgan.processes import in_order
 from graphgan.report.findings import Findings
 
@@ -68,8 +68,9 @@ def bond_lengths(findings: Findings) -> list[dict[str, Any]]:
         for side in (findings.population("structurally_valid"), findings.reference)
     )
     rows = []
-    for pair, _ in Counter({p: len(d) for p, d in theirs.items()}).most_common(MAX_LISTED):
-        made, real = ours.get(pair, []), theirs[pair]
+    for pair in sorted(theirs, key=lambda pair: (-len(theirs[pair]), pair))[:MAX_LISTED]:
+        # Sorted, so that rounding does not depend on the order of the crystals.
+        made, real = sorted(ours.get(pair, [])), sorted(theirs[pair])
         if len(real) < MIN_PAIR_COUNT:
             continue
         row: dict[str, Any] = {"pair": "-".join(pair), "real_count": len(real), "count": len(made)}
@@ -106,10 +107,9 @@ def genmetrics(
     prints = findings.prints
     if prints is None or prints.train is None or reference is None or train is None:
         return {}
-    # Samples without a fingerprint are rows of nan, which match nothing and count in the denominators.
-    comp, struct = (
-        np.concatenate([known, np.full((prints.failures, known.shape[1]), np.nan)])
-        for known in (prints.ours.magpie, prints.ours.structure)
+    (comp, struct), (comp_test, struct_test), (comp_train, struct_train) = (
+        _padded(known, len(side))
+        for known, side in ((prints.ours, findings.samples), (prints.theirs, reference), (prints.train, train))
     )
     groups, real_groups = (
         list(chain.from_iterable(in_order(metrics.genmetrics_space_groups, [[s] for s in side], workers=workers)))
@@ -118,10 +118,18 @@ def genmetrics(
     numbers, real_numbers = map(metrics.pettifor_histogram, (findings.samples, [*train, *reference]))
     return {
         "genmetrics_validity": metrics.genmetrics_validity(groups, real_groups, numbers, real_numbers),
-        "genmetrics_coverage": metrics.genmetrics_coverage(comp, struct, prints.theirs.magpie, prints.theirs.structure),
-        "genmetrics_novelty": metrics.genmetrics_novelty(comp, struct, prints.train.magpie, prints.train.structure),
+        "genmetrics_coverage": metrics.genmetrics_coverage(comp, struct, comp_test, struct_test),
+        "genmetrics_novelty": metrics.genmetrics_novelty(comp, struct, comp_train, struct_train),
         "genmetrics_uniqueness": metrics.genmetrics_uniqueness(comp, struct),
     }
+
+
+def _padded(known: Fingerprints, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Composition and structure fingerprints of `count` crystals: those without are rows of nan, which match nothing
+    and count in the denominators."""
+    missing = count - len(known)
+    comp, struct = (np.pad(f, ((0, missing), (0, 0)), constant_values=np.nan) for f in (known.magpie, known.structure))
+    return comp, struct
 
 
 def amd_distances(findings: Findings, train: Sequence[Structure] | None, seed: int) -> dict[str, float]:
@@ -133,14 +141,17 @@ def amd_distances(findings: Findings, train: Sequence[Structure] | None, seed: i
     """
     pairs = zip(findings.samples, findings.profiles, strict=True)
     valid = [(s, p) for s, p in pairs if s is not None and p is not None and p.structurally_valid]
-    if len({element for _, p in valid for element in p.elements or ()}) != 1 or len(valid) < 2:
+    elements = {element for _, p in valid for element in p.elements or ()}
+    if len(elements) != 1 or len(valid) < 2:
         return {}
     ours = _amd([s for s, _ in valid], seed)
     own = _chebyshev(ours, ours)
     np.fill_diagonal(own, np.inf)
     found = {"amd_between_samples": float(np.sort(own.min(axis=1)).mean())}
-    if train is not None:
-        found["amd_to_train"] = float(np.sort(_chebyshev(ours, _amd(train, seed)).min(axis=1)).mean())
+    # AMD does not look at elements.
+    rivals = [s for s in train or [] if set(metrics.element_fractions(s)) == elements and metrics.structurally_valid(s)]
+    if rivals:
+        found["amd_to_train"] = float(np.sort(_chebyshev(ours, _amd(rivals, seed)).min(axis=1)).mean())
     return found
 
 

@@ -15,7 +15,7 @@ from graphgan.metrics.nearness import CUTOFFS, PROTOCOLS
 from graphgan.metrics.properties import SYMPREC
 from graphgan.report import details
 from graphgan.report.distances import distances, noise_floor, values_of
-from graphgan.report.findings import Findings, Options, find_out
+from graphgan.report.findings import DEFAULT_BENCHMARK, Findings, Options, find_out
 from graphgan.report.published import NUM_SAMPLES, TEST_ROWS, check_benchmark
 from graphgan.report.result import Report
 from graphgan.report.rows import rows_of
@@ -25,9 +25,6 @@ if TYPE_CHECKING:
     from rich.progress import Progress
 
     from graphgan.stability import Stability
-
-DEFAULT_BENCHMARK = "mp_20"
-"""Whose coverage cut-offs hold for a set that is no benchmark."""
 
 
 def evaluate(
@@ -60,9 +57,9 @@ def evaluate(
     Raises ValueError for no samples, an empty reference or training set, or ids or stability of another number, and for
     unknown names.
     """
-    _check(samples, reference, train, ids, benchmark, stability)
-    start = time.perf_counter()
     options = Options(seed, table, tolerances, benchmark, coverage, genmetrics, workers)
+    _check(samples, reference, train, ids, stability, options)
+    start = time.perf_counter()
     with _progress_bar(progress) as bar, warnings.catch_warnings():
         # pymatgen warns of every noble gas that it has to sort into a formula.
         warnings.filterwarnings("ignore", message="No Pauling electronegativity")
@@ -74,7 +71,7 @@ def evaluate(
         theirs = values_of(findings.reference, findings.symmetric)
         numbers |= distances(ours, theirs, seed)
         floor = noise_floor(theirs, len(ours["valid"]["density"]), seed)
-    numbers |= _coverage(findings, options)
+    numbers |= _coverage(findings)
     if genmetrics:
         numbers |= details.genmetrics(findings, reference, train, workers)
     if stability is not None:
@@ -106,18 +103,25 @@ def _check(
     reference: Sequence[Structure] | None,
     train: Sequence[Structure] | None,
     ids: Sequence[str] | None,
-    benchmark: str | None,
     stability: Stability | None,
+    options: Options,
 ) -> None:
     for name, given in {"samples": samples, "reference": reference, "train": train}.items():
         if given is not None and len(given) == 0:
             raise ValueError(f"{name} holds no crystals")
+        if given is not None and name != "samples" and any(crystal is None for crystal in given):
+            raise ValueError(f"{name} holds None, expected real crystals only")
     if ids is not None and len(ids) != len(samples):
         raise ValueError(f"{len(ids)} ids for {len(samples)} samples")
     if stability is not None and len(stability.rows) != len(samples):
         raise ValueError(f"stability of {len(stability.rows)} crystals for {len(samples)} samples")
-    if benchmark is not None:
-        check_benchmark(benchmark)
+    if options.benchmark is not None:
+        check_benchmark(options.benchmark)
+    for name, known in {options.tolerances: metrics.TOLERANCES, options.table: metrics.OXIDATION_TABLES}.items():
+        if name not in known:
+            raise ValueError(f"{name!r} is not known; known are {', '.join(known)}")
+    if options.seed < 0:
+        raise ValueError(f"seed is {options.seed}, expected 0 or more")
 
 
 def _progress_bar(shown: bool) -> Progress:
@@ -151,17 +155,13 @@ def _shares(findings: Findings, options: Options) -> dict[str, float]:
     return shares
 
 
-def _coverage(findings: Findings, options: Options) -> dict[str, float]:
+def _coverage(findings: Findings) -> dict[str, float]:
     """Coverage in CDVAE's protocol, the shares of the paper's definition."""
     prints = findings.prints
     if prints is None:
         return {}
-    cutoffs = options.benchmark or DEFAULT_BENCHMARK
     by_protocol = {
-        protocol: metrics.coverage_of(
-            prints.ours, prints.theirs, num_samples=len(findings.samples), cutoffs=cutoffs, protocol=protocol
-        ).as_dict()
-        for protocol in PROTOCOLS
+        protocol: prints.nearness.coverage(protocol, len(findings.samples)).as_dict() for protocol in PROTOCOLS
     }
     numbers = by_protocol["cdvae"]
     numbers |= {
@@ -216,7 +216,7 @@ def _settings(
 def _warnings(
     findings: Findings, reference: Sequence[Structure] | None, benchmark: str | None, stability: Stability | None
 ) -> list[str]:
-    notes = list(dict.fromkeys(note for found in findings.comparisons.values() for note in found.notes))
+    notes = [f"{name} tolerances: {note}" for name, found in findings.comparisons.items() for note in found.notes]
     num_valid = len(findings.population("valid"))
     num_reference = None if findings.reference is None else len(findings.reference)
     if reference is not None and num_reference != len(reference):
@@ -230,7 +230,7 @@ def _warnings(
             f"{NUM_DRAWS:,}, and fewer samples raise the noise floor"
         )
     if num_reference is not None and num_reference < 100:
-        notes.append(f"the reference holds {num_reference} crystals only: distances from it are mostly noise")
+        notes.append(f"the reference holds only {num_reference} crystal(s): distances from it are mostly noise")
     if findings.prints is not None:
         notes += _coverage_notes(len(findings.samples), len(findings.prints.theirs), benchmark)
     return [*notes, *(stability.notes if stability is not None else ())]
@@ -244,9 +244,9 @@ def _coverage_notes(num_samples: int, num_reference: int, benchmark: str | None)
             f"coverage recall is that of {num_samples:,} samples; published values are of {NUM_SAMPLES:,}, and fewer "
             "samples reach less"
         )
-    if benchmark is not None and num_reference < 0.9 * TEST_ROWS[benchmark]:
+    if benchmark is not None and not 0.9 < num_reference / TEST_ROWS[benchmark] < 1.1:
         notes.append(
             f"coverage precision is against {num_reference:,} real crystals; published values are against "
-            f"{TEST_ROWS[benchmark]:,}, and with fewer to be near to, precision is lower"
+            f"{TEST_ROWS[benchmark]:,}: the more there are to be near to, the higher it is"
         )
     return notes

@@ -11,7 +11,7 @@ import numpy as np
 
 from graphgan import metrics
 from graphgan.metrics.distributions import NUM_DRAWS, shuffled
-from graphgan.metrics.nearness import Fingerprints, joined, nearest_distances
+from graphgan.metrics.nearness import CUTOFFS, Fingerprints, Nearness, joined, nearness
 from graphgan.metrics.profiles import Profile, profile
 from graphgan.processes import in_order
 from graphgan.report.fingerprints import kept_fingerprints
@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from rich.progress import Progress
 
 T = TypeVar("T")
+
+DEFAULT_BENCHMARK = "mp_20"
+"""Whose coverage cut-offs hold for a set that is no benchmark."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +43,8 @@ class Options:
 class Prints:
     """Fingerprints of samples, reference and, where they were asked for, training crystals.
 
-    failures  number of samples without one, None among them
+    nearness  of samples and reference to each other
+    failures  number of samples without a fingerprint, None among them
     nearest   a row a sample: distance to the nearest reference crystal by structure and by composition, nan without
               a fingerprint
     """
@@ -48,6 +52,7 @@ class Prints:
     ours: Fingerprints
     theirs: Fingerprints
     train: Fingerprints | None
+    nearness: Nearness
     failures: int
     nearest: np.ndarray
 
@@ -84,12 +89,13 @@ def find_out(
 ) -> Findings:
     """Everything that takes long."""
     profiles = _profiles(samples, [True] * len(samples), options, bar, "samples")
-    drawn = _drawn(reference or [], options.seed)
-    theirs = _profiles(reference or [], drawn, options, bar, "reference")
+    # In an order that depends on what the crystals are: draws and splits below do not depend on how they are listed.
+    real = [(reference or [])[i] for i in shuffled(reference or [], options.seed)]
+    theirs = _profiles(real, [i < NUM_DRAWS for i in range(len(real))], options, bar, "reference")
     task = bar.add_task("uniqueness and novelty", total=len(samples))
     comparisons = metrics.compare_all(
         samples,
-        train,
+        None if train is None else [crystal for crystal in train if metrics.structurally_valid(crystal)],
         tuple(metrics.TOLERANCES),
         seed=options.seed,
         valid=[p is not None and p.structurally_valid for p in profiles],
@@ -104,7 +110,7 @@ def find_out(
         samples=samples,
         profiles=profiles,
         reference=_usable(theirs) if reference is not None else None,
-        symmetric=_usable(p for p, searched in zip(theirs, drawn, strict=True) if searched),
+        symmetric=_usable(theirs[:NUM_DRAWS]),
         comparisons=comparisons,
         prints=prints,
     )
@@ -127,12 +133,6 @@ def _profile(job: tuple[Structure | None, bool], table: str) -> Profile | None:
     return profile(job[0], table=table, find_symmetry=job[1])
 
 
-def _drawn(reference: Sequence[Structure], seed: int) -> list[bool]:
-    """Whose symmetry is searched: a search can take 50 ms."""
-    chosen = set(shuffled(reference, seed)[:NUM_DRAWS])
-    return [i in chosen for i in range(len(reference))]
-
-
 def _prints(
     samples: Sequence[Structure | None],
     reference: Sequence[Structure],
@@ -151,10 +151,10 @@ def _prints(
         found.append(joined(structures, of_structure))
         has.append([f is not None for f in of_structure])
     ours, theirs = found[:2]
+    near = nearness(ours, theirs, CUTOFFS[options.benchmark or DEFAULT_BENCHMARK])
     nearest = np.full((len(samples), 2), np.nan)
-    if len(ours) and len(theirs):
-        nearest[has[0]] = nearest_distances(ours, theirs)
-    return Prints(ours, theirs, found[2] if train is not None else None, has[0].count(False), nearest)
+    nearest[has[0]] = np.where(np.isfinite(near.of_samples), near.of_samples, np.nan)
+    return Prints(ours, theirs, found[2] if train is not None else None, near, has[0].count(False), nearest)
 
 
 def _tracked(bar: Progress, items: Iterable[T], total: int, what: str) -> Iterator[T]:

@@ -130,6 +130,10 @@ def unfit(structure: Structure | None, potential: Potential) -> str:
     return _collapsed(structure)
 
 
+OUT_OF_MEMORY = "out of memory"
+"""The reason of a failure that says nothing of the crystal."""
+
+
 def evaluate(potential: Potential, structures: Sequence[Structure]) -> list[Evaluation | str]:
     """What the potential says of each crystal, or why it says nothing, in one line.
 
@@ -140,6 +144,9 @@ def evaluate(potential: Potential, structures: Sequence[Structure]) -> list[Eval
         return list(potential(structures))
     except Exception as error:
         if len(structures) == 1:
+            # By name, since this module does not import torch.
+            if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+                return [OUT_OF_MEMORY]
             line = " ".join(str(error).split()) or type(error).__name__
             return [f"{potential.name}: {line[:150]}"]
     half = len(structures) // 2

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from graphgan.stability.errors import StabilityError
-from graphgan.stability.relaxation import Relaxed, Settings
+from graphgan.stability.relaxation import OUT_OF_MEMORY, Relaxed, Settings
 
 if TYPE_CHECKING:
     from pymatgen.core import Structure
@@ -75,7 +75,7 @@ class Store:
         """Keep a result; it is on its way to the disk when this returns."""
         line = _line(result)
         self._known[key] = line
-        if self._file is None:
+        if self._file is None or result.reason == OUT_OF_MEMORY:  # another time it may work
             return
         try:
             self._file.write(json.dumps({"key": key, **line}).encode() + b"\n")

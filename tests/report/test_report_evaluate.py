@@ -142,9 +142,19 @@ def test_oxidation_states_can_be_chosen(sets):
         evaluate(sets[0], table="smact")
 
 
-def test_unknown_benchmarks_are_told(sets):
-    with pytest.raises(ValueError, match="perov_5"):
-        evaluate(sets[0], benchmark="perov5")
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"benchmark": "perov5"}, "perov_5"),
+        ({"tolerances": "loose"}, "mattergen"),
+        ({"seed": -1}, "seed is -1"),
+        ({"train": [None]}, "train holds None"),
+    ],
+)
+def test_mistakes_are_told_before_the_work(options, message, sets, monkeypatch):
+    monkeypatch.setattr("graphgan.report.evaluation.find_out", lambda *_: pytest.fail("worked before it looked"))
+    with pytest.raises(ValueError, match=message):
+        evaluate(sets[0], **options)
 
 
 def test_sets_of_one_element_get_distances():
@@ -178,11 +188,19 @@ def test_stability_enters_rows_and_shares(sets):
 
 def test_order_changes_nothing(sets):
     samples, reference, train = sets
-    first = evaluate(samples, reference, train).metrics
-    second = evaluate(samples[::-1], reference, train).metrics
-    assert {k: v for k, v in first.items() if k != "wall_seconds"} == {
-        k: v for k, v in second.items() if k != "wall_seconds"
-    }
+    energies = [0.01 * i for i in range(-6, 7)]
+
+    def judged(order):
+        rows = tuple(Row(e_above_hull=energies[i]) for i in range(13))[::order]
+        stability = Stability(rows, "toy 1", fmax=0.1, max_steps=50, num_hull=9)
+        report = evaluate(
+            samples[::order], reference[::order], train[::order], stability=stability, benchmark="perov_5"
+        ).as_dict()
+        del report["wall_seconds"], report["settings"]["num_comparisons"]  # what it took, not what was found
+        return report
+
+    assert judged(1) == judged(-1)
+    assert {"sun", "noise_floor", "missing", "bond_lengths"} <= judged(1).keys()
 
 
 def test_all_failed_and_one_crystal(sets):

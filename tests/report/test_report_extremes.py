@@ -41,6 +41,12 @@ CASES = {
     ],
     "no atoms": [Structure(Lattice.cubic(3), [], [])],
     "atoms in one place": [Structure(Lattice.cubic(3), ["C", "C"], [[0] * 3] * 2)],
+    "far away": [Structure(Lattice.cubic(4), ["Na", "Cl"], [[0.2] * 3, [1e7 + 0.7] * 3])],
+    "beyond numbers": [Structure(Lattice.cubic(1e110), ["Na", "Cl"], [[0] * 3, [0.5] * 3])] * 2,
+    "absurdly long": [
+        cell(2, 2, 1e4, 90, 90, 90, species=("C", "O")),
+        cell(2, 2, 1.1e4, 90, 90, 90, species=("C", "O")),
+    ],
     "a gas": [cube(["C", "O"], 1e4)],
     "disordered": [Structure(Lattice.cubic(4), [{"Fe": 0.5, "Ni": 0.5}, "O"], [[0] * 3, [0.5] * 3])],
 }

@@ -291,3 +291,16 @@ def test_a_cache_that_cannot_be_written_is_no_error(tmp_path, monkeypatch):
     monkeypatch.setenv("GRAPHGAN_CACHE", str(tmp_path / "cache"))
     stability([rock_salt()], [rock_salt()], potential=Toy(), workers=1)
     assert [p.name for p in (tmp_path / "cache" / "stability").iterdir()] == ["toy-1.jsonl"]
+
+
+def test_a_full_memory_is_not_remembered(tmp_path):
+    """It says nothing of the crystal: the next run tries again."""
+
+    class Full(Toy):
+        def __call__(self, structures):
+            raise MemoryError
+
+    first = stability([rock_salt()], [], potential=Full(), folder=tmp_path / "run", cache=tmp_path / "cache", workers=1)
+    assert first.rows[0].reason == "out of memory"
+    again = stability([rock_salt()], [], potential=Toy(), folder=tmp_path / "run", cache=tmp_path / "cache", workers=1)
+    assert again.rows[0].reason == "" and again.rows[0].energy_per_atom is not None
