@@ -148,12 +148,13 @@ def nearest_neighbours(structure: Structure) -> tuple[np.ndarray, list[tuple[str
     np.fill_diagonal(distances, _shortest_translation(structure))
     nearest = distances.min(axis=1)
     partners = np.argmax(distances <= nearest[:, None] + 1e-6, axis=1)
-    names = [_main_element(site) for site in structure]
+    names = [main_element(site) for site in structure]
     pairs = [tuple(sorted((names[i], names[j]))) for i, j in enumerate(partners.tolist())]
     return nearest, [(a, b) for a, b in pairs]
 
 
-def _main_element(site: PeriodicSite) -> str:
+def main_element(site: PeriodicSite) -> str:
+    """Symbol of the element that has most of a site."""
     amounts = site.species.element_composition
     return max(amounts, key=lambda element: amounts[element]).symbol
 

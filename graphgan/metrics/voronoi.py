@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from graphgan.metrics.properties import is_finite
+
 if TYPE_CHECKING:
     from pymatgen.core import Structure
 
@@ -80,7 +82,7 @@ def voronoi_faces(structures: Sequence[Structure]) -> tuple[Faces, list[bool]]:
 
 def _add_crystal(hulls: _Hulls, structure: Structure, first: int) -> None:
     """Add the cells of all atoms of a crystal; the first of them gets the number `first`."""
-    if not (np.isfinite(structure.lattice.matrix).all() and np.isfinite(structure.frac_coords).all()):
+    if not is_finite(structure):
         raise OpenCellError("positions that are not numbers")
     if np.abs(structure.frac_coords).max() > 2:
         # pymatgen divides the box around all atoms as they are given into cubes: one far away would take all memory.

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from graphgan.metrics.properties import main_element
+
 if TYPE_CHECKING:
     from pymatgen.core import Structure
 
@@ -50,7 +52,7 @@ class Scene:
 
 def scene(structure: Structure) -> Scene:
     """The cell as given, atoms wrapped into it, with boundary copies and bonds."""
-    symbols = [_main_element(site) for site in structure]
+    symbols = [main_element(site) for site in structure]
     wrapped = structure.frac_coords - np.floor(structure.frac_coords)
     parents, frac = _with_boundary_copies(wrapped, structure.lattice.matrix)
     positions = frac @ structure.lattice.matrix
@@ -105,12 +107,6 @@ def _is_ionic(symbol: str) -> bool:
     from pymatgen.core import Element
 
     return Element.is_valid_symbol(symbol) and bool(Element(symbol).is_alkali or Element(symbol).is_alkaline)
-
-
-def _main_element(site) -> str:
-    """Symbol of the element that has most of a site."""
-    composition = site.species.element_composition
-    return max(composition, key=lambda element: composition[element]).symbol
 
 
 def _with_boundary_copies(frac: np.ndarray, lattice: np.ndarray) -> tuple[list[int], np.ndarray]:

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from graphgan.metrics import MIN_DISTANCE, nearest_neighbour_distances
+from graphgan.metrics.properties import is_finite
 from graphgan.stability.potentials import Evaluation, Potential
 
 if TYPE_CHECKING:
@@ -121,7 +122,7 @@ def unfit(structure: Structure | None, potential: Potential) -> str:
         return "no crystal"
     if not structure.is_ordered:
         return "sites are shared by several elements"
-    if not (np.isfinite(structure.lattice.matrix).all() and np.isfinite(structure.frac_coords).all()):
+    if not is_finite(structure):
         return "cell or positions are not finite"
     if potential.elements is not None:
         unknown = sorted({site.specie.symbol for site in structure} - potential.elements)

@@ -3,23 +3,12 @@ import re
 import numpy as np
 import pytest
 from pymatgen.core import DummySpecies, Lattice, Structure
+from toy_crystals import CUBE, FCC, rock_salt, strontium_titanate
 
 from graphgan.report import crystals, picks, thumbnails
 from graphgan.report.page import render
 from graphgan.report.result import Report
 from graphgan.report.rows import COLUMNS
-
-CUBE = Lattice.cubic
-FCC = np.array([[0, 0, 0], [0, 0.5, 0.5], [0.5, 0, 0.5], [0.5, 0.5, 0]])
-
-
-def rock_salt():
-    return Structure(CUBE(5.64), ["Na"] * 4 + ["Cl"] * 4, [*FCC, *(FCC + 0.5)])
-
-
-def strontium_titanate():
-    sites = [[0, 0, 0], [0.5, 0.5, 0.5], [0.5, 0.5, 0], [0.5, 0, 0.5], [0, 0.5, 0.5]]
-    return Structure(CUBE(3.905), ["Sr", "Ti", "O", "O", "O"], sites)
 
 
 def report_of(metrics, **parts):

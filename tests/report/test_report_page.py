@@ -8,24 +8,13 @@ from html.parser import HTMLParser
 
 import numpy as np
 import pytest
-from pymatgen.core import Lattice, Structure
+from pymatgen.core import Structure
+from toy_crystals import CUBE, FCC, rock_salt, strontium_titanate
 
 from graphgan.report import evaluate
 from graphgan.report.explanations import EXPLANATIONS, GROUPS
 from graphgan.report.page import render
 from graphgan.stability.result import Row, Stability
-
-CUBE = Lattice.cubic
-FCC = np.array([[0, 0, 0], [0, 0.5, 0.5], [0.5, 0, 0.5], [0.5, 0.5, 0]])
-
-
-def rock_salt():
-    return Structure(CUBE(5.64), ["Na"] * 4 + ["Cl"] * 4, [*FCC, *(FCC + 0.5)])
-
-
-def strontium_titanate():
-    sites = [[0, 0, 0], [0.5, 0.5, 0.5], [0.5, 0.5, 0], [0.5, 0, 0.5], [0, 0.5, 0.5]]
-    return Structure(CUBE(3.905), ["Sr", "Ti", "O", "O", "O"], sites)
 
 
 class Outline(HTMLParser):
