@@ -8,13 +8,11 @@ wrong ways: the first atom's map alone, and a plain mean of wrapped proposals.
 """
 
 import argparse
-import json
-import platform
-import subprocess
 import time
 from pathlib import Path
 
 import numpy as np
+import record
 import torch
 from torch import Tensor
 
@@ -89,11 +87,8 @@ def main() -> None:
         print(f"| {sigma:.2f} | " + " | ".join(f"{errors[name]:.3f}" for name in names) + " |")
     times = seconds_per_crystal(crystals)
     print("; ".join(f"{name}: {1e6 * t:.1f} µs a crystal" for name, t in times.items()))
-    if options.out:
-        git = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
-        commit = git.stdout.strip()
-        facts = {"machine": platform.processor() or platform.machine(), "torch": torch.__version__, "commit": commit}
-        options.out.write_text(json.dumps({"errors": rows, "seconds": times, "seed": options.seed, **facts}, indent=1))
+    table = [{"sigma": sigma, **errors} for sigma, errors in rows.items()]
+    record.write(options.out, "reconstruction", table, seconds_per_crystal=times, seed=options.seed)
 
 
 if __name__ == "__main__":

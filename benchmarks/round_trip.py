@@ -4,11 +4,12 @@ python benchmarks/round_trip.py default mp_20/train.csv.gz mpts_52/val.csv.gz --
 """
 
 import argparse
-import json
 import multiprocessing
 import time
 from pathlib import Path
+from typing import Any
 
+import record
 from pymatgen.core import Structure
 from pymatgen.core.structure_matcher import StructureMatcher
 
@@ -21,7 +22,7 @@ def fits(pair: tuple[Structure, Structure | None]) -> bool:
     return decoded is not None and StructureMatcher().fit(original, decoded)
 
 
-def round_trip(data: str, max_atoms: int, pool) -> dict[str, float]:
+def round_trip(data: str, max_atoms: int, pool: Any) -> dict[str, Any]:
     found = read(data)
     encoding = GraphEncoding(max_atoms)
     start = time.perf_counter()
@@ -33,7 +34,8 @@ def round_trip(data: str, max_atoms: int, pool) -> dict[str, float]:
     pairs = [(found.structures[i], again) for i, again in zip(kept, decoded, strict=True)]
     matched = list(pool.imap(fits, pairs, chunksize=50))
     failed = [found.ids[kept[i]] for i, ok in enumerate(matched) if not ok]
-    return {"read": len(found.structures), "kept": len(kept), "matched": sum(matched), "failed": failed, **seconds}
+    counts = {"read": len(found.structures), "kept": len(kept), "matched": sum(matched)}
+    return {"data": data, **counts, "failed": failed, **seconds}
 
 
 def main() -> None:
@@ -43,19 +45,19 @@ def main() -> None:
     parser.add_argument("--processes", type=int, help="all cores if not given")
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
-    rows = {}
+    rows = []
     print("| data | read | at most N atoms | matched | encode, ms each | decode, ms each |\n|---|---|---|---|---|---|")
     with multiprocessing.get_context("spawn").Pool(options.processes) as pool:
         for data in options.data:
-            row = rows[data] = round_trip(data, options.max_atoms, pool)
+            row = round_trip(data, options.max_atoms, pool)
+            rows.append(row)
             n = row["kept"]
             share = f"{row['matched']} ({100 * row['matched'] / n:.2f} %)"
             times = f"{1e3 * row['encode'] / n:.2f} | {1e3 * row['decode'] / n:.2f}"
             print(f"| {data} | {row['read']} | {n} | {share} | {times} |", flush=True)
             if row["failed"]:
                 print("not matched:", ", ".join(row["failed"][:20]), flush=True)
-    if options.out:
-        options.out.write_text(json.dumps(rows, indent=1))
+    record.write(options.out, "round_trip", rows)
 
 
 if __name__ == "__main__":

@@ -33,16 +33,6 @@ def circular_mean(x: Tensor, weights: Tensor | None = None, dim: int = -1) -> Te
     return torch.atan2(sin.sum(dim), cos.sum(dim)) / TAU
 
 
-def fourier_features(x: Tensor, num_frequencies: int) -> Tensor:
-    """cos and sin of 2πk x for k = 1 ... num_frequencies: [..., D] -> [..., D * 2 * num_frequencies].
-
-    They are the same for every periodic image of x and smooth across the cell's border.
-    """
-    k = torch.arange(1, num_frequencies + 1, device=x.device, dtype=x.dtype)
-    angle = TAU * x[..., None] * k
-    return torch.cat([torch.cos(angle), torch.sin(angle)], dim=-1).flatten(-2)
-
-
 def symmetric_from_six(six: Tensor) -> Tensor:
     """Six numbers [..., 6] (xx, yy, zz, yz, xz, xy) -> symmetric matrix [..., 3, 3]."""
     index = torch.tensor([0, 5, 4, 5, 1, 3, 4, 3, 2], device=six.device)
@@ -79,6 +69,12 @@ def lengths_and_cosines(lattice: Tensor) -> tuple[Tensor, Tensor]:
     return lengths, cosines
 
 
+def volume(lattice: Tensor) -> Tensor:
+    """Signed volumes a · (b x c) [...] in Å³ of lattices [..., 3, 3]: two products, where det would factorise."""
+    a, b, c = lattice.unbind(-2)
+    return (a * torch.linalg.cross(b, c)).sum(-1)
+
+
 def image_offsets(device: torch.device | None = None, dtype: torch.dtype | None = None) -> Tensor:
     """The 27 cell offsets {-1, 0, 1}³ as [27, 3]; the cell itself is row 13."""
     steps = torch.tensor([-1.0, 0.0, 1.0], device=device, dtype=dtype)
@@ -93,4 +89,5 @@ def image_window(fractional: Tensor) -> Tensor:
     weight is exactly periodic and differentiable, in every cell, however small or skewed.
     """
     inside = fractional.abs() < 1.5
-    return torch.where(inside, torch.cos(math.pi / 3 * fractional).square(), 0.0).prod(-1)
+    x, y, z = torch.where(inside, torch.cos(math.pi / 3 * fractional).square(), 0.0).unbind(-1)
+    return x * y * z

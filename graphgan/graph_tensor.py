@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from graphgan.geometry import circular_mean, image_offsets, lattice_from_log_metric, log_metric, wrap
+from graphgan.geometry import circular_mean, image_offsets, lattice_from_log_metric, log_metric, volume, wrap
 from graphgan.reconstruction import directions_from_positions, positions_from_directions
 
 if TYPE_CHECKING:
@@ -125,7 +125,7 @@ class GraphTensor:
     @property
     def volume(self) -> Tensor:
         """[B] cell volumes in Å^3."""
-        return torch.linalg.det(self.lattice).abs()
+        return volume(self.lattice).abs()
 
     # -- a point of a manifold: what a game on graph tensors differentiates and interpolates ---------------------------
 
@@ -148,7 +148,8 @@ class GraphTensor:
 
         Pairs must share num_atoms; ValueError if they do not.
         """
-        if not torch.equal(self.num_atoms, other.num_atoms):
+        # Asked of the numbers only where it must be: on a GPU, the answer waits for all work given to it.
+        if self.num_atoms is not other.num_atoms and not torch.equal(self.num_atoms, other.num_atoms):
             raise ValueError("interpolation needs pairs with equal num_atoms")
         (s0, x0, m0), (s1, x1, m1) = self.coordinates(), other.coordinates()
         atoms, t = self.mask[:, :, None].to(x0.dtype), t.to(x0.dtype)

@@ -22,9 +22,9 @@ def test_circular_mean_crosses_the_border():
     assert weighted.item() == 0.0
 
 
-def test_fourier_features_of_known_angles():
-    features = geometry.fourier_features(torch.tensor([[0.25]], dtype=F64), 2)
-    assert_close(features, torch.tensor([[0.0, -1.0, 1.0, 0.0]], dtype=F64), atol=1e-15, rtol=0)  # cos 1 2, sin 1 2
+def test_volume_of_a_sheared_box_is_that_of_the_box():
+    lattice = torch.tensor([[2.0, 0, 0], [1.0, 3.0, 0], [5.0, -2.0, 4.0]], dtype=F64)
+    assert geometry.volume(torch.stack([lattice, lattice[[1, 0, 2]]])).tolist() == [24.0, -24.0]
 
 
 def test_log_metric_of_an_orthorhombic_cell_is_the_logs_of_its_lengths():

@@ -3,7 +3,7 @@ import torch
 from e3nn import o3
 from torch.testing import assert_close
 
-from graphgan.geometry import wrap
+from graphgan.geometry import image_offsets, image_window, wrap
 from graphgan.graph_tensor import GraphTensor
 from graphgan.latents import Latents, Posterior
 from graphgan.networks import Decoder, Encoder, Generator, GraphCritic, LatentCritic, standardise
@@ -11,7 +11,7 @@ from graphgan.networks.equivariant import EquivariantTrunk, PeriodicEdges
 from graphgan.testing import assert_atomwise, assert_invariant, assert_irreps, triclinic_crystals
 
 F64 = torch.float64
-SMALL = {"hidden": 16, "layers": 2, "channels": 3}
+SMALL = {"hidden": 16, "layers": 2, "channels": 4}
 
 
 @pytest.fixture(autouse=True)
@@ -43,31 +43,68 @@ def permuted_latents(latents):
     return latents.replace(values=latents.values[rows, order]), order
 
 
+def edges_by_hand(crystals, num_radial, num_shells, cutoff=6.0):
+    """The definition, over all 27 images of all pairs: degree -> [B, N, N, R, 2l+1]."""
+    delta = wrap(crystals.directions.permute(0, 2, 3, 1))[..., None, :] + image_offsets()
+    vectors = delta @ crystals.lattice[:, None, None]
+    squared = vectors.square().sum(-1)
+    centers = (torch.arange(num_radial) + 0.5) * cutoff / num_radial
+    radial = torch.exp(-(((torch.sqrt(squared + 1e-4)[..., None] - centers) * num_radial / cutoff) ** 2))
+    radial = radial * ((1 - squared / cutoff**2).clamp_min(0) ** 3 * image_window(delta))[..., None]
+    atoms = crystals.mask[:, :, None] & crystals.mask[:, None]
+    shells = radial.unflatten(-1, (num_shells, -1)).sum(-1)
+    unit = vectors / torch.sqrt(squared + 1e-2)[..., None]
+    edges = []
+    for degree, part in enumerate((radial, shells, shells)):
+        harmonics = o3.spherical_harmonics(degree, unit, normalize=False, normalization="component")
+        edges.append((part.mT @ harmonics) * atoms[..., None, None])
+    return edges
+
+
+def test_edges_are_the_sum_over_all_images(crystals):
+    found = PeriodicEdges(num_radial=6, num_shells=3)(crystals.directions, crystals.lattice, crystals.mask)
+    for edge, expected in zip(found, edges_by_hand(crystals, 6, 3), strict=True):
+        assert expected.abs().max() > 0.1
+        assert_close(edge.permute(0, 3, 4, 1, 2), expected)
+
+
 def test_edges_are_irreps(crystals):
-    edges = PeriodicEdges(num_radial=3)
+    edges = PeriodicEdges(num_radial=4, num_shells=2)
     for degree in range(3):
-        part = slice(degree**2, (degree + 1) ** 2)
         irreps = o3.Irreps([(1, (degree, (-1) ** degree))])
-        assert_irreps(lambda c, p=part: edges(c.directions, c.lattice)[..., p], irreps, crystals)
+        assert_irreps(lambda c, d=degree: edges(c.directions, c.lattice, c.mask)[d].movedim(2, -1), irreps, crystals)
 
 
 def test_edges_see_the_images_of_one_atom_alone():
     one = triclinic_crystals((1,), padding=0)
     larger = one.replace(lattice=one.lattice * 1.1)
-    edges = PeriodicEdges(num_radial=4)
-    assert (edges(one.directions, one.lattice) - edges(larger.directions, larger.lattice)).abs().max() > 1e-3
+    here, there = (PeriodicEdges()(c.directions, c.lattice, c.mask) for c in (one, larger))
+    assert (here[0] - there[0]).abs().max() > 1e-3
+    assert here[1].abs().max() < 1e-15  # what it sees, it sees on both sides
 
 
 def test_edges_are_smooth_across_the_cells_border():
     edges = PeriodicEdges()
-    lattice = triclinic_crystals((1,), padding=0).lattice
-    d = torch.tensor([0.5 - 1e-8, 0.2, -0.3]).reshape(1, 3, 1, 1)
-    e = torch.tensor([0.5 + 1e-8, 0.2, -0.3]).reshape(1, 3, 1, 1)
-    assert (edges(d, lattice) - edges(e, lattice)).abs().max() < 1e-6
+    lattice, mask = triclinic_crystals((1,), padding=0).lattice, torch.ones(1, 2, dtype=torch.bool)
+
+    def seen(step):
+        d = torch.zeros(1, 3, 2, 2)
+        d[0, :, 0, 1] = torch.tensor([0.5 + step, 0.2, -0.3])
+        return torch.cat([e.flatten() for e in edges(d - d.mT, lattice, mask)])
+
+    assert (seen(-1e-8) - seen(1e-8)).abs().max() < 1e-6
 
 
 def test_trunk_has_every_symmetry(crystals):
     assert_atomwise(EquivariantTrunk(4, **SMALL), crystals)
+
+
+def test_tensors_of_the_trunk_are_irreps(crystals):
+    trunk = EquivariantTrunk(4, **SMALL)
+    for degree in (1, 2):
+        irreps = o3.Irreps([(1, (degree, (-1) ** degree))])
+        assert trunk.features(crystals)[1][degree - 1].abs().max() > 1e-3
+        assert_irreps(lambda c, d=degree: trunk.features(c)[1][d - 1].movedim(1, -1), irreps, crystals)
 
 
 def test_trunk_sees_geometry(crystals):
