@@ -6,6 +6,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from graphgan.draws import fair
 from graphgan.geometry import TAU, log_metric, wrap
 from graphgan.graph_tensor import GraphTensor, cat
 from graphgan.latents import Posterior
@@ -38,19 +39,20 @@ class ReconstructionLoss:
         proposal = decoder.propose(latents)
         atoms = real.mask
         log_probability = (proposal.species_logits.log_softmax(-1) * real.species).sum(-1)
-        species = -(log_probability * atoms).sum() / atoms.sum()
+        pairs = different_pairs(real)
+        num_atoms, num_pairs = fair(torch.stack([atoms.sum(), pairs.sum(dtype=torch.int64)]), rng)
+        species = -(log_probability * atoms).sum() / num_atoms
         angle = TAU * real.directions
         error = (proposal.phases[..., 0] - angle.cos()).square() + (proposal.phases[..., 1] - angle.sin()).square()
-        pairs = different_pairs(real)
-        directions = 0.5 * (error * pairs).sum() / pairs.sum().clamp_min(1) / 3
+        directions = 0.5 * (error * pairs).sum() / num_pairs.clamp_min(1) / 3
         target = decoder.normalise(log_metric(real.lattice), real.num_atoms)
         found = decoder.normalise(proposal.log_metric, real.num_atoms)
         lattice = (found - target).square().mean()
-        kl = posterior.kl()
+        kl = posterior.kl(num_atoms)
         loss = species + self.direction_weight * directions + self.lattice_weight * lattice + self.kl_weight * kl
         with torch.no_grad():
             right = proposal.species_logits.argmax(-1) == real.species.argmax(-1)
-            accuracy = (right & atoms).sum() / atoms.sum()
+            accuracy = (right & atoms).sum() / num_atoms
         stats = {
             "species_loss": species,
             "direction_loss": directions,

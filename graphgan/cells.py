@@ -20,6 +20,10 @@ class SymmetryError(UserError):
     """spglib found no symmetry operations for a cell at the given tolerance."""
 
 
+Cell = tuple[np.ndarray, np.ndarray, np.ndarray]
+"""Lattice [3, 3] with rows in Å, fractional coordinates [N, 3], atomic numbers [N]."""
+
+
 def standard_cell(structure: Structure, *, primitive: bool = True, symprec: float = 0.01) -> Structure:
     """The crystal in the cell every network sees: primitive, Niggli-reduced, right-handed, coordinates in [0, 1).
 
@@ -31,21 +35,39 @@ def standard_cell(structure: Structure, *, primitive: bool = True, symprec: floa
     depends on the cell it is given where atoms are nearly, within 0.25 Å, translations of each other, as in stacks of
     graphene, and what leaves the encoding should match what entered by the measure that everybody uses.
     """
-    lattice = np.array(structure.lattice.matrix)
-    frac_coords = np.array(structure.frac_coords)
-    numbers = np.array([site.specie.Z for site in structure])
+    return _structure(*standard_arrays(*cell_of(structure), primitive=primitive, symprec=symprec))
+
+
+def standard_arrays(
+    lattice: np.ndarray,
+    frac_coords: np.ndarray,
+    numbers: np.ndarray,
+    *,
+    primitive: bool = True,
+    symprec: float = 0.01,
+) -> Cell:
+    """`standard_cell` of bare arrays: most of a Structure's time goes into its sites."""
     if primitive and _has_translations(lattice, frac_coords, numbers, symprec):
         smaller = _primitive(lattice, frac_coords, numbers, symprec)
         if smaller is not None:
             reduced = _reduced(*smaller)
-            if _same_crystal(structure, reduced):
+            if _same_crystal((lattice, frac_coords, numbers), reduced):
                 return reduced
     return _reduced(lattice, frac_coords, numbers)
 
 
-def _primitive(
-    lattice: np.ndarray, frac_coords: np.ndarray, numbers: np.ndarray, symprec: float
-) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
+def standard_cell_of(cell: Cell, *, primitive: bool = True) -> Cell:
+    """`standard_arrays` of one argument, as work for several processes has."""
+    return standard_arrays(*cell, primitive=primitive)
+
+
+def cell_of(structure: Structure) -> Cell:
+    """The arrays of a structure; oxidation states are dropped."""
+    numbers = np.array([site.specie.Z for site in structure])
+    return np.array(structure.lattice.matrix), np.array(structure.frac_coords).reshape(-1, 3), numbers
+
+
+def _primitive(lattice: np.ndarray, frac_coords: np.ndarray, numbers: np.ndarray, symprec: float) -> Cell | None:
     """The primitive cell by spglib, or None where it finds none with fewer atoms."""
     import spglib
 
@@ -54,26 +76,32 @@ def _primitive(
     return None if cell is None or len(cell[2]) >= len(numbers) else cell
 
 
-def _reduced(lattice: np.ndarray, frac_coords: np.ndarray, numbers: np.ndarray) -> Structure:
+def _reduced(lattice: np.ndarray, frac_coords: np.ndarray, numbers: np.ndarray) -> Cell:
     """The same points in a Niggli-reduced, right-handed basis."""
     import spglib
-    from pymatgen.core import Structure
 
     reduced = _quiet(spglib.niggli_reduce, lattice, 1e-5)
     if reduced is not None:
         change = np.rint(reduced @ np.linalg.inv(lattice))
         # The integer matrix is exact where the reduced lattice is rounded; a change of basis must keep the volume.
         if abs(abs(np.linalg.det(change)) - 1) < 1e-6:
-            lattice, frac_coords = change @ lattice, frac_coords @ np.linalg.inv(change)
+            moved = frac_coords if np.array_equal(change, np.eye(3)) else frac_coords @ np.linalg.inv(change)
+            lattice, frac_coords = change @ lattice, moved
     if np.linalg.det(lattice) < 0:
         lattice, frac_coords = -lattice, -frac_coords
-    return Structure(lattice, numbers.tolist(), frac_coords % 1.0)
+    return lattice, frac_coords % 1.0, numbers
 
 
-def _same_crystal(structure: Structure, other: Structure) -> bool:
+def _structure(lattice: np.ndarray, frac_coords: np.ndarray, numbers: np.ndarray) -> Structure:
+    from pymatgen.core import Structure
+
+    return Structure(lattice, numbers.tolist(), frac_coords)
+
+
+def _same_crystal(cell: Cell, other: Cell) -> bool:
     from pymatgen.core.structure_matcher import StructureMatcher
 
-    return bool(StructureMatcher().fit(structure, other))
+    return bool(StructureMatcher().fit(_structure(*cell), _structure(*other)))
 
 
 def symmetrize(structure: Structure, tolerance: float) -> Structure:
@@ -99,18 +127,20 @@ def _has_translations(lattice: np.ndarray, frac_coords: np.ndarray, numbers: np.
     spglib's answer costs its whole symmetry analysis, milliseconds a cell; most cells are primitive already, and that
     shows at once: the number of translations divides the number of atoms of every species.
     """
-    species, counts = np.unique(numbers, return_counts=True)
-    if np.gcd.reduce(counts) == 1:
+    counts = np.bincount(numbers)
+    present = np.flatnonzero(counts)
+    if np.gcd.reduce(counts[present]) == 1:
         return False
-    rarest = np.flatnonzero(numbers == species[counts.argmin()])
-    same = numbers[:, None] == numbers[None, :]
-    for shift in frac_coords[rarest[1:]] - frac_coords[rarest[0]]:
-        delta = frac_coords[:, None] + shift - frac_coords[None, :]
+    rarest = np.flatnonzero(numbers == present[counts[present].argmin()])
+    shifts = frac_coords[rarest[1:]] - frac_coords[rarest[0]]
+    for atom in range(len(numbers)):  # nearly every shift fails with the first atoms that it is tried on
+        delta = frac_coords[atom] + shifts[:, None] - frac_coords[numbers == numbers[atom]]
         delta -= np.rint(delta)
         close = np.linalg.norm(delta @ lattice, axis=-1) < 2 * symprec
-        if (close & same).any(axis=1).all():
-            return True
-    return False
+        shifts = shifts[close.any(axis=1)]
+        if not len(shifts):
+            return False
+    return True
 
 
 def _quiet(function, *arguments):

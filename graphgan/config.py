@@ -56,7 +56,7 @@ class AutoencoderOptions:
     heads: int = 4
     """Attention heads of the decoder."""
     channels: int = 16
-    """Channels of every l > 0."""
+    """Channels of every l > 0, and heads of the encoder's attention; they divide hidden."""
     lmax: int = 2
     """Highest l of the e3nn irreps."""
     cutoff: float = 6.0
@@ -153,6 +153,11 @@ class Config:
     """Of weights, batches and noise."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """auto takes a GPU where there is one."""
+    precision: Literal["float32", "bf16"] = "float32"
+    """bf16 halves the width of the networks' products in the autoencoder and latent stages; gradient penalty, weights
+    and the graph stage stay in float32. For GPUs."""
+    cuda_graph: bool = False
+    """Play whole steps of the latent game as one CUDA graph; on one GPU."""
     threads: int = 1
     """CPU threads; 0 takes all cores. More than one helps large cells on an idle machine; on a busy one it can be 30
     times slower. Equal numbers need equal threads."""
@@ -171,10 +176,15 @@ class Config:
         # All is judged here rather than in each part: only the whole knows the names that users type, and tyro draws
         # boxes of many lines around the errors of a part.
         _check_values(self)
-        for name in ("autoencoder", "latent"):
-            hidden, heads = getattr(self, name).hidden, getattr(self, name).heads
-            if hidden % heads:
-                raise ConfigError(f"{name}.heads is {heads}, does not divide {name}.hidden {hidden}")
+        channels = self.autoencoder.channels
+        for name, field, heads in (
+            ("autoencoder", "autoencoder.heads", self.autoencoder.heads),
+            ("autoencoder", "autoencoder.channels", channels),
+            ("latent", "latent.heads", self.latent.heads),
+            ("graph", "autoencoder.channels", channels),
+        ):
+            if (hidden := getattr(self, name).hidden) % heads:
+                raise ConfigError(f"{field} is {heads}, does not divide {name}.hidden {hidden}")
         shares = [getattr(self, stage).share for stage in STAGES]
         if shares[0] <= 0 or sum(shares[1:]) <= 0:
             raise ConfigError(f"shares are {shares}: the autoencoder and a game need more than 0, none less")
@@ -304,5 +314,5 @@ def build(name: str, builtin: dict[str, Any], options: dict[str, Any]) -> Any:
         )
     try:
         return factory(**options)
-    except TypeError as error:
+    except (TypeError, ValueError) as error:
         raise ConfigError(f"{name}: {error}") from None

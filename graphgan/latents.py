@@ -9,6 +9,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from graphgan.draws import normal
 from graphgan.graph_tensor import atom_mask
 
 
@@ -74,7 +75,8 @@ class Latents:
 
     def interpolate(self, other: Latents, t: Tensor) -> Latents:
         """The point a share t [B] of the way to `other`, atom by atom; ValueError unless num_atoms are equal."""
-        if not torch.equal(self.num_atoms, other.num_atoms):
+        # Asked of the numbers only where it must be: on a GPU, the answer waits for all work given to it.
+        if self.num_atoms is not other.num_atoms and not torch.equal(self.num_atoms, other.num_atoms):
             raise ValueError("interpolation needs pairs with equal num_atoms")
         return self.replace(values=torch.lerp(self.values, other.values, t[:, None, None].to(self.values.dtype)))
 
@@ -94,20 +96,22 @@ class Posterior:
     log_variance  [B, N, D]  0 on padding
     num_atoms     [B]        int64
     condition     [B, C]     or None
+    largest       the atoms that a sample keeps, where somebody knows that no crystal has more; None keeps the padding
     """
 
     mean: Tensor
     log_variance: Tensor
     num_atoms: Tensor
     condition: Tensor | None = None
+    largest: int | None = None
 
     def __len__(self) -> int:
         return len(self.num_atoms)
 
     def __getitem__(self, index: Tensor | slice | Sequence[int]) -> Posterior:
+        rows = {name: getattr(self, name)[index] for name in ("mean", "log_variance", "num_atoms")}
         condition = None if self.condition is None else self.condition[index]
-        mean, log_variance = self.mean[index], self.log_variance[index]
-        return Posterior(mean=mean, log_variance=log_variance, num_atoms=self.num_atoms[index], condition=condition)
+        return dataclasses.replace(self, **rows, condition=condition)
 
     @cached_property
     def mask(self) -> Tensor:
@@ -120,12 +124,27 @@ class Posterior:
 
     def sample(self, rng: torch.Generator) -> Latents:
         """A draw, differentiable in mean and log-variance; Kingma & Welling (2014), arXiv:1312.6114."""
-        shape, like = self.mean.shape, self.mean
-        noise = torch.randn(shape, generator=rng, device=like.device, dtype=like.dtype)
+        noise = normal(*self.mean.shape, rng=rng, dtype=self.mean.dtype)
         values = self.mean + torch.exp(0.5 * self.log_variance) * noise * self.mask[:, :, None]
-        return Latents(values=values, num_atoms=self.num_atoms, condition=self.condition)
+        return Latents(values=values[:, : self.largest], num_atoms=self.num_atoms, condition=self.condition)
 
-    def kl(self) -> Tensor:
-        """KL divergence from the standard normal in nats, mean over the atoms of the batch; scalar."""
+    def kl(self, atoms: Tensor | None = None) -> Tensor:
+        """KL divergence from the standard normal in nats, mean over the atoms of the batch; scalar. `atoms` is their
+        number, where it is known."""
         per_number = self.mean.square() + self.log_variance.exp() - 1 - self.log_variance
-        return 0.5 * (per_number.sum(-1) * self.mask).sum() / self.mask.sum()
+        return 0.5 * (per_number.sum(-1) * self.mask).sum() / (self.mask.sum() if atoms is None else atoms)
+
+
+class PosteriorSet:
+    """The posteriors of a data set, on its device. A batch asked for by an index on the host keeps, in its samples, no
+    more padding than its largest crystal needs; one asked for on a GPU keeps all, and no shape depends on the index."""
+
+    def __init__(self, posterior: Posterior) -> None:
+        self.posterior, self.num_atoms = posterior, posterior.num_atoms.cpu()
+
+    def __len__(self) -> int:
+        return len(self.posterior)
+
+    def __getitem__(self, index: Tensor) -> Posterior:
+        rows = self.posterior[index.to(self.posterior.mean.device, non_blocking=True)]
+        return rows if index.is_cuda else dataclasses.replace(rows, largest=int(self.num_atoms[index].max()))

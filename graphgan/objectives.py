@@ -14,6 +14,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import relu, softplus
 
+from graphgan.draws import uniform
+
 Loss = tuple[Tensor, dict[str, Tensor]]
 S = TypeVar("S", bound="SamplePoint")
 
@@ -48,7 +50,10 @@ Critic = Callable[[Any], Tensor]
 
 
 class Objective(Protocol):
-    """One game: a loss for each player; real and fake come in pairs that share num_atoms."""
+    """One game: a loss for each player; real and fake come in pairs that share num_atoms.
+
+    A loss is a mean over the batch, since processes may share one; random numbers are from `rng` (`graphgan.draws` has
+    those that go with sharing)."""
 
     def critic_loss(self, critic: Critic, real: Any, fake: Any, rng: torch.Generator) -> Loss: ...
 
@@ -62,29 +67,50 @@ def scores(critic: Critic, real: SamplePoint, fake: SamplePoint) -> tuple[Tensor
 
 
 def gradient_norm(critic: Critic, points: SamplePoint) -> Tensor:
-    """One joint norm [B] of the critic's gradient over all coordinates of `points`; differentiable."""
-    leaves = [c.detach().requires_grad_() for c in points.coordinates()]
-    total = critic(points.with_coordinates(*leaves)).sum()
-    gradients = torch.autograd.grad(total, leaves, create_graph=True, materialize_grads=True)
-    return points.dual_norm(gradients)
+    """One joint norm [B] of the critic's gradient over all coordinates of `points`; differentiable.
+
+    Computed in float32 or better under autocast too: it is differentiated twice, and held against 1.
+    """
+    coordinates = points.coordinates()
+    with torch.autocast(coordinates[0].device.type, enabled=False):
+        leaves = [c.detach().to(torch.promote_types(c.dtype, torch.float32)).requires_grad_() for c in coordinates]
+        total = critic(points.with_coordinates(*leaves)).sum()
+        gradients = torch.autograd.grad(total, leaves, create_graph=True, materialize_grads=True)
+        return points.dual_norm(gradients)
 
 
 @dataclasses.dataclass(frozen=True)
 class WassersteinGP:
     """Wasserstein critic with gradient penalty; Gulrajani et al. (2017), arXiv:1704.00028.
 
-    The penalty is taken on shortest paths between pairs, at alpha ~ U(0, 1), one number a crystal.
+    The penalty is taken on shortest paths between pairs, at alpha ~ U(0, 1), one number a crystal. With
+    `penalty_every` k, only every k-th move of the critic has it, k times as heavy; Karras et al. (2020),
+    arXiv:1912.04958. ValueError if k is less than 1.
     """
 
     penalty_weight: float = 10.0
+    penalty_every: int = 1
+
+    def __post_init__(self) -> None:
+        if self.penalty_every < 1 or self.penalty_every % 1:
+            raise ValueError(f"penalty_every is {self.penalty_every}, expected a whole number from 1")
+
+    @property
+    def period(self) -> int:
+        """Moves of the critic after which the game repeats."""
+        return int(self.penalty_every)
+
+    def at(self, move: int) -> Objective:
+        """The game of the critic's move of this number, counted from 0."""
+        return Wasserstein() if move % self.penalty_every else self
 
     def critic_loss(self, critic: Critic, real: Any, fake: Any, rng: torch.Generator) -> Loss:
-        t = torch.rand(len(real), generator=rng, device=rng.device)
+        t = uniform(len(real), rng)
         on_real, on_fake = scores(critic, real, fake)
         distance = on_real.mean() - on_fake.mean()
         norm = gradient_norm(critic, real.interpolate(fake, t))
         penalty = (norm - 1).square().mean()
-        return self.penalty_weight * penalty - distance, _stats(
+        return self.penalty_weight * self.penalty_every * penalty - distance, _stats(
             wasserstein=distance, gradient_penalty=penalty, gradient_norm=norm.mean()
         )
 

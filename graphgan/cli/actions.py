@@ -1,61 +1,108 @@
-"""What the commands sample, encode, decode and datasets do."""
+"""What the commands sample, export, encode, decode, datasets and models do."""
 
 from __future__ import annotations
 
 import dataclasses
 import math
 import os
+import re
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from graphgan import __version__
-from graphgan.cli.commands import CommandError, Datasets, Decode, Encode, Sample
+from graphgan.cli.commands import CommandError, Datasets, Decode, Encode, Export, Models, Sample
 from graphgan.config import SEED_LIMIT
 
 if TYPE_CHECKING:
     from pymatgen.core import Structure
 
+    from graphgan.data.crystals import Crystal
+
 
 def sample(command: Sample) -> int:
     """`graphgan sample`."""
-    from graphgan.cli.prepare import choose_device, set_threads
+    from graphgan.cli.devices import choose_device, set_threads
     from graphgan.data import write_structures
-    from graphgan.sampling import load_model
+    from graphgan.sampling import load_model, shard_rows
 
     set_threads(1)  # the last bits of a sum depend on how many threads share it, and a seed should not
     if command.n < 1:
         raise CommandError(f"-n is {command.n}, expected at least 1")
     check_seed(command.seed)
+    shard = parse_shard(command.shard)
+    rows = shard_rows(command.n, shard)
     # spglib crashes the process over a tolerance that is no number.
     if command.symmetrize is not None and not 0 < command.symmetrize < math.inf:
         raise CommandError(f"--symmetrize is {command.symmetrize:g}, expected more than 0 Å and finite")
-    model = load_model(command.model, choose_device(command.device))
+    model = load_model(command.model, choose_device(command.device), precision=command.precision)
     most = model.encoding.max_atoms
     if command.num_atoms is not None and not 1 <= command.num_atoms <= most:
         raise CommandError(f"--num-atoms is {command.num_atoms}, this model makes 1 to {most}")
-    start = time.perf_counter()
-    structures = model.sample(command.n, seed=command.seed, num_atoms=command.num_atoms)
-    seconds = time.perf_counter() - start
-    if command.symmetrize is not None:
-        structures = symmetrize_all(structures, command.symmetrize)
+    if command.compile:
+        model.compile()
     comment = f"graphgan {__version__}; model {model.name}, step {model.step}; seed {command.seed}"
     if command.symmetrize is not None:
         comment += f"; symmetrized within {command.symmetrize:g} A"
-    write_structures(structures, command.out, comment=comment, progress=True, overwrite=command.overwrite)
-    failed = sum(s is None for s in structures)
-    rate = command.n / seconds
-    say(f"{command.n} crystals in {seconds:.2f} s ({rate:.0f} a second), {failed} failed to decode: {command.out}")
+    failed = 0
+
+    def crystals() -> Iterator[Structure | Crystal | None]:
+        nonlocal failed
+        for chunk in model.stream(command.n, seed=command.seed, shard=shard, num_atoms=command.num_atoms):
+            failed += sum(crystal is None for crystal in chunk)
+            yield from chunk if command.symmetrize is None else symmetrize_all(chunk, command.symmetrize)
+
+    start = time.perf_counter()
+    write_structures(
+        crystals(),
+        command.out,
+        comment=comment,
+        progress=True,
+        overwrite=command.overwrite,
+        first=rows.start,
+        total=len(rows),
+    )
+    seconds = time.perf_counter() - start
+    rate = f"{seconds:.2f} s ({len(rows) / seconds:.0f} a second)"
+    say(f"{len(rows)} crystals made and written in {rate}, {failed} failed to decode: {command.out}")
     return 0
 
 
-def symmetrize_all(structures: list[Structure | None], tolerance: float) -> list[Structure | None]:
+def parse_shard(text: str | None) -> tuple[int, int]:
+    """(i, k) of I/K; the whole, (1, 1), of None."""
+    found = re.fullmatch(r"(\d{1,18})/(\d{1,18})", "1/1" if text is None else text)
+    if found is None:
+        raise CommandError(f"--shard is {text}, expected I/K with I from 1 to K, as in 2/4")
+    return int(found[1]), int(found[2])
+
+
+def export(command: Export) -> int:
+    """`graphgan export`."""
+    from graphgan.sampling import load_model
+
+    out = command.out
+    if out.suffix != ".pt":
+        raise CommandError(f"{out}: --out must end in .pt")
+    if out.is_dir():
+        raise CommandError(f"{out}: is a folder, --out needs a file")
+    if out.exists() and not command.overwrite:
+        raise CommandError(f"{out}: exists; add --overwrite to replace it")
+    model = load_model(command.model)
+    make_folder(out.parent)
+    model.save(out)
+    say(f"{model.name}, step {model.step}, {out.stat().st_size / 1e6:.1f} MB: {out}")
+    return 0
+
+
+def symmetrize_all(crystals: list[Crystal | None], tolerance: float) -> list[Structure | None]:
     """Every crystal symmetrised; those without symmetry within the tolerance as they are."""
     from graphgan.cells import SymmetryError, symmetrize
+    from graphgan.encodings.arrays import to_structures
 
     done: list[Structure | None] = []
-    for structure in structures:
+    for structure in to_structures(crystals):
         try:
             done.append(None if structure is None else symmetrize(structure, tolerance))
         except SymmetryError:
@@ -65,32 +112,29 @@ def symmetrize_all(structures: list[Structure | None], tolerance: float) -> list
 
 def encode(command: Encode) -> int:
     """`graphgan encode`."""
-    from graphgan.cli.prepare import default_split, read_data, skipped_too
-    from graphgan.config import Config, EncodingOptions
-    from graphgan.encodings import GraphEncoding
+    from graphgan.data.cards import default_split
+    from graphgan.encodings.stored import is_stored, skipped_file
+    from graphgan.encodings.streaming import encode_to_disk
 
-    if command.out.suffix != ".npz":
-        raise CommandError(f"{command.out}: --out must end in .npz")
+    out = command.out
     if command.max_atoms < 1:
         raise CommandError(f"--max-atoms is {command.max_atoms}, expected at least 1")
-    if command.out.is_dir():
-        raise CommandError(f"{command.out}: is a folder, --out needs a file")
-    if command.out.exists() and not command.overwrite:
-        raise CommandError(f"{command.out}: exists; add --overwrite to replace it")
-    make_folder(command.out.parent)
-    config = Config(encoding=EncodingOptions(max_atoms=command.max_atoms))
-    found = read_data(command.data, command.split or default_split(command.data), config, True)
-    encoding = GraphEncoding(command.max_atoms)
-    crystals, kept = encoding.fit_encode(found.structures, progress=True)
-    encoding.save(command.out, crystals, [found.ids[i] for i in kept])
-    skipped = skipped_too(found, kept, command.max_atoms)
-    listed = command.out.with_name(f"{command.out.stem}.skipped.csv")
-    listed.unlink(missing_ok=True)  # of what --overwrite replaces
-    if skipped:
-        dataclasses.replace(found, skipped=skipped).write_skipped(listed)
-        say(f"{len(skipped)} entries left out: {listed} says which and why")
-    large = len(found.structures) - len(kept)
-    say(f"{len(kept)} crystals encoded, {len(found.skipped)} skipped, {large} too large: {command.out}")
+    if out.suffix not in (".npz", ""):
+        raise CommandError(f"{out}: --out must end in .npz, or have no suffix, for a folder")
+    if out.suffix and out.is_dir():
+        raise CommandError(f"{out}: is a folder, --out needs a file")
+    if not out.suffix and out.is_file():
+        raise CommandError(f"{out}: is a file, --out without .npz makes a folder")
+    if out.exists() and not command.overwrite:
+        raise CommandError(f"{out}: exists; add --overwrite to replace it")
+    if out.is_dir() and not is_stored(out):
+        raise CommandError(f"{out}: holds something else than an encoded set, and is not replaced")
+    make_folder(out.parent)
+    split = command.split or default_split(command.data)
+    written = encode_to_disk(command.data, out, max_atoms=command.max_atoms, split=split, progress=True)
+    if written.skipped or written.large:
+        say(f"{written.skipped + written.large} entries left out: {skipped_file(out)} says which and why")
+    say(f"{written.crystals} crystals encoded, {written.skipped} skipped, {written.large} too large: {out}")
     return 0
 
 
@@ -100,7 +144,8 @@ def decode(command: Decode) -> int:
     from graphgan.encodings import GraphEncoding
 
     encoding, crystals = GraphEncoding.load(command.data)
-    structures = encoding.decode(crystals)
+    parts = (crystals[start : start + 1000] for start in range(0, len(crystals), 1000))
+    structures = [structure for part in parts for structure in encoding.decode(part)]
     comment = f"graphgan {__version__}; decoded from {command.data.name}"
     write_structures(structures, command.out, comment=comment, progress=True, overwrite=command.overwrite)
     say(f"{len(structures)} crystals: {command.out}")
@@ -124,15 +169,37 @@ def datasets(command: Datasets) -> int:
     found = find_card(command.name)
     if found is None:
         raise CommandError(f"{command.name}: no such data set; there are {', '.join(c.name for c in cards)}")
-    for field in dataclasses.fields(found):
-        value = getattr(found, field.name)
+    print_card(found)
+    return 0
+
+
+def models(command: Models) -> int:
+    """`graphgan models`."""
+    from graphgan.models import find_model, list_models
+
+    cards = list_models()
+    if command.name is None:
+        for card in cards:
+            print(f"{card.name:<12} {card.title}")
+        print("\ngraphgan models NAME tells more; graphgan sample NAME -n 1000 --out crystals/ makes crystals.")
+        return 0
+    found = find_model(command.name)
+    if found is None:
+        raise CommandError(f"{command.name}: no such model; there are {', '.join(c.name for c in cards)}")
+    print_card(found)
+    return 0
+
+
+def print_card(card: Any) -> None:
+    """What a card says, a line or more for each field."""
+    for field in dataclasses.fields(card):
+        value = getattr(card, field.name)
         if isinstance(value, dict) or hasattr(value, "items"):
             value = "; ".join(f"{key}: {text}" for key, text in value.items())
         elif isinstance(value, (list, tuple)):
             value = "\n              ".join(map(str, value))
         if value not in (None, ""):
             print(f"{field.name + ':':<13} {value}")
-    return 0
 
 
 def make_folder(path: Path) -> None:

@@ -36,8 +36,8 @@ class Train:
     """Learn to make crystals like those in DATA. Ctrl-C saves and stops; --resume goes on."""
 
     data: tyro.conf.Positional[str]
-    """Name of a data set, or a CIF or POSCAR file, a folder of them, .zip, .csv, .json, .extxyz, .db, or the .npz of
-    `graphgan encode --encoding graph`."""
+    """Name of a data set, or a CIF or POSCAR file, a folder of them, .zip, .csv, .json, .extxyz, .db, or what
+    `graphgan encode` wrote."""
     out: Path
     """Run folder to make."""
     config: Path | None = None
@@ -60,21 +60,27 @@ class Train:
 
 @dataclasses.dataclass(frozen=True)
 class Sample:
-    """Make crystals with a trained model: a run folder or a checkpoint file."""
+    """Make crystals with a trained model: your own, or one that comes with graphgan."""
 
     model: tyro.conf.Positional[str]
-    """Run folder or checkpoint."""
+    """Run folder, checkpoint, file of `graphgan export`, or a name that `graphgan models` lists."""
     out: Path
     """Folder for CIFs, or a file .zip, .extxyz, .csv or .json."""
     n: Annotated[int, tyro.conf.arg(aliases=["-n"])] = 1000
     """How many."""
     seed: Seed = 0
+    shard: str | None = None
+    """I/K makes slice I of K of the -n crystals, numbered as in the whole; the K slices make up the whole."""
     num_atoms: int | None = None
     """Atoms a cell; otherwise drawn from the training distribution."""
     symmetrize: float | None = None
     """Move atoms and cell onto the symmetry found within this many Å."""
     device: Device = "auto"
     """auto takes a GPU where there is one."""
+    precision: Literal["float32", "bf16"] = "float32"
+    """bf16 lets the networks compute with 8 bits of precision. For GPUs."""
+    compile: bool = False
+    """Compile the networks first, which takes a minute and pays for very many crystals on a GPU."""
     overwrite: bool = False
     """Replace OUT if it exists."""
 
@@ -82,6 +88,36 @@ class Sample:
         from graphgan.cli.actions import sample
 
         return sample(self)
+
+
+@dataclasses.dataclass(frozen=True)
+class Export:
+    """Write what sampling needs of a run, and no more, to one small file."""
+
+    model: tyro.conf.Positional[str]
+    """Run folder or checkpoint."""
+    out: Path
+    """A file .pt; `graphgan sample` takes it."""
+    overwrite: bool = False
+    """Replace OUT if it exists."""
+
+    def run(self) -> int:
+        from graphgan.cli.actions import export
+
+        return export(self)
+
+
+@dataclasses.dataclass(frozen=True)
+class Models:
+    """List the models that come with graphgan, or show the card of one."""
+
+    name: tyro.conf.Positional[str | None] = None
+    """Of a model."""
+
+    def run(self) -> int:
+        from graphgan.cli.actions import models
+
+        return models(self)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -135,8 +171,9 @@ class Encode:
     data: tyro.conf.Positional[str]
     """Any form of DATA."""
     out: Path
-    """An .npz file; `graphgan train` takes it, also on a machine without pymatgen. What was left out is listed beside
-    it, in NAME.skipped.csv."""
+    """A folder, for DATA of any size: crystals are read, encoded and written one by one, and `graphgan train` leaves
+    them on disk, memory-mapped. Or an .npz file. Training on either needs no pymatgen. What was left out is listed in
+    OUT/skipped.csv, or beside the file in NAME.skipped.csv."""
     encoding: Literal["graph"] = "graph"
     """How."""
     split: str | None = None
@@ -212,6 +249,8 @@ COMMANDS: dict[str, type[Command]] = {
     "encode": Encode,
     "decode": Decode,
     "datasets": Datasets,
+    "models": Models,
+    "export": Export,
 }
 
 

@@ -19,7 +19,8 @@ RECIPE = "demo.yaml"
 
 def demo(command: Demo) -> int:
     """`graphgan demo`."""
-    from graphgan.cli.prepare import choose_device, train
+    from graphgan.cli.devices import choose_device
+    from graphgan.cli.prepare import train
     from graphgan.cli.train import read_log
     from graphgan.data import load_dataset, write_structures
     from graphgan.report import evaluate

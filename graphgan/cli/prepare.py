@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,11 +13,16 @@ from typing import TYPE_CHECKING
 import torch
 
 from graphgan.cli.commands import CommandError, Train
+from graphgan.cli.devices import choose_device, set_threads
 from graphgan.cli.progress import RunProgress
 from graphgan.cli.stages import build_objective
 from graphgan.cli.train import Interrupted, Judge, Run
 from graphgan.config import Config, save_config
+from graphgan.crystal_set import CrystalSet
+from graphgan.data.cards import default_split
 from graphgan.encodings import GraphEncoding
+from graphgan.encodings.stored import is_stored
+from graphgan.encodings.streaming import READER_FACTOR
 from graphgan.graph_tensor import GraphTensor
 
 if TYPE_CHECKING:
@@ -34,7 +38,7 @@ class Prepared:
     """What a run trains on. `structures` of the validation set are None when DATA came as tensors."""
 
     encoding: GraphEncoding
-    crystals: GraphTensor
+    crystals: CrystalSet
     validation: GraphTensor
     validation_structures: list[Structure] | None
     skipped: int
@@ -101,7 +105,7 @@ def prepare(command: Train, config: Config, folder: Path, progress: RunProgress)
             raise CommandError(f"{command.data}: tensors have no --split and take no --validation")
         encoding, crystals = GraphEncoding.load(command.data)
         train_rows, held = _hold_out(len(crystals), config.seed)
-        return Prepared(encoding, crystals[train_rows], crystals[held], None, 0)
+        return Prepared(encoding, crystals.subset(train_rows), crystals.subset(held).graph_tensor(), None, 0)
     found = read_data(command.data, command.split or default_split(command.data), config, not command.quiet)
     crystals, kept = encoding.fit_encode(found.structures, progress=not command.quiet)
     structures = [found.structures[i] for i in kept]
@@ -115,10 +119,11 @@ def prepare(command: Train, config: Config, folder: Path, progress: RunProgress)
         if not usable:
             raise CommandError(f"{command.validation}: no crystal fits the elements and size of {command.data}")
         held_structures = [held_structures[i] for i in usable]
-        validation = encoding.encode(held_structures)
+        validation = encoding.encode(held_structures).graph_tensor()
         return Prepared(encoding, crystals, validation, held_structures, len(skipped))
     train_rows, held = _hold_out(len(crystals), config.seed)
-    return Prepared(encoding, crystals[train_rows], crystals[held], [structures[i] for i in held], len(skipped))
+    validation = crystals.subset(held).graph_tensor()
+    return Prepared(encoding, crystals.subset(train_rows), validation, [structures[i] for i in held], len(skipped))
 
 
 def skipped_too(found: ReadResult, kept: Sequence[int], max_atoms: int) -> list[Skipped]:
@@ -143,40 +148,12 @@ def read_data(data: str, split: str | None, config: Config, progress: bool) -> R
     """Crystals of DATA. The reader's limit is loose, since the cell given may be a large multiple of the primitive."""
     from graphgan.data import read
 
-    return read(data, split=split, max_atoms=16 * config.encoding.max_atoms, progress=progress)
-
-
-def default_split(data: str, part: str = "train") -> str | None:
-    """The part that a named set stands for where none is given: `part`, if it has one."""
-    from graphgan.data.cards import find_card
-
-    card = None if Path(data).exists() else find_card(data)
-    return part if card is not None and part in card.rows else None
+    return read(data, split=split, max_atoms=READER_FACTOR * config.encoding.max_atoms, progress=progress)
 
 
 def is_encoded(data: str) -> bool:
-    """Whether DATA is the .npz of `graphgan encode`."""
-    import zipfile
-
-    path = Path(data)
-    if path.suffix != ".npz" or not zipfile.is_zipfile(path):
-        return False
-    with zipfile.ZipFile(path) as archive:
-        return "graphgan_encoding.npy" in archive.namelist()
-
-
-def choose_device(name: str) -> torch.device:
-    """The device of a name; auto takes a GPU where there is one. CommandError for a GPU that is not there."""
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    if name == "cuda" and not torch.cuda.is_available():
-        raise CommandError("--device cuda: torch finds no GPU here; use --device cpu")
-    return torch.device(name)
-
-
-def set_threads(threads: int) -> None:
-    """Let torch use `threads` CPU threads; 0 means the cores of this machine."""
-    torch.set_num_threads(threads or os.cpu_count() or 1)
+    """Whether DATA is the .npz or folder of `graphgan encode`."""
+    return is_stored(Path(data))
 
 
 def judge_against(reference: Sequence[Structure] | None) -> Judge | None:

@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from graphgan.config import Config
+from graphgan.ranks import announced
 
 # The numbers worth a place in the bar, in the words of the field.
 SHOWN = {
@@ -18,14 +19,17 @@ SHOWN = {
     "gradient_penalty": "penalty",
     "critic_loss": "critic",
     "score_gap": "gap",
+    "crystals_per_second": "crystals/s",
 }
 
 
 class RunProgress:
-    """A context manager around a run; silent when `quiet`, plain lines where there is no terminal."""
+    """A context manager around a run; silent when `quiet`, plain lines where there is no terminal. Of several processes
+    the first alone speaks."""
 
     def __init__(self, config: Config, *, quiet: bool = False) -> None:
         self.config = config
+        quiet = quiet or not announced().first
         self.console = Console(stderr=True, quiet=quiet)
         self.bar = Progress(
             TextColumn("{task.description}"),

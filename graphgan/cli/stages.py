@@ -10,12 +10,15 @@ from torch import Tensor, nn
 
 from graphgan.autoencoding import ReconstructionLoss
 from graphgan.config import Config, build
+from graphgan.crystal_set import CrystalSet
+from graphgan.draws import Share
 from graphgan.encodings import GraphEncoding
 from graphgan.geometry import log_metric
 from graphgan.graph_tensor import GraphTensor
-from graphgan.latents import Latents, Posterior
+from graphgan.latents import Latents, Posterior, PosteriorSet
 from graphgan.networks import Decoder, Encoder, Generator, GraphCritic, LatentCritic, standardise
 from graphgan.objectives import OBJECTIVES, Loss, Objective
+from graphgan.ranks import ALONE, Ranks
 from graphgan.training import Player, Trainer, adversaries
 
 
@@ -77,9 +80,11 @@ def build_networks(config: Config, encoding: GraphEncoding, condition_dim: int, 
     return Networks(**built, arguments=arguments)
 
 
-def build_trainer(stage: str, config: Config, networks: Networks, crystals: GraphTensor) -> Trainer:
+def build_trainer(
+    stage: str, config: Config, networks: Networks, crystals: CrystalSet, ranks: Ranks = ALONE
+) -> Trainer:
     """The trainer of a stage, at its first step. Networks of earlier stages must be finished (`finish_stage`)."""
-    rng = torch.Generator(crystals.lattice.device).manual_seed(config.seed)
+    rng = Share(crystals.lattice.device, ranks).manual_seed(config.seed)
     if stage == "autoencoder":
         networks.decoder.set_scale(log_metric(crystals.lattice), crystals.num_atoms)
         return _autoencoder_trainer(config, networks, crystals, rng)
@@ -88,7 +93,7 @@ def build_trainer(stage: str, config: Config, networks: Networks, crystals: Grap
     return _graph_trainer(config, networks, crystals, rng)
 
 
-def finish_stage(stage: str, networks: Networks, trainer: Trainer, crystals: GraphTensor) -> None:
+def finish_stage(stage: str, networks: Networks, trainer: Trainer, crystals: CrystalSet) -> None:
     """Take the averaged weights over as the networks' own."""
     average = trainer.average.network
     if stage == "autoencoder":
@@ -117,25 +122,25 @@ def sampling_networks(stage: str, networks: Networks, trainer: Trainer) -> dict[
 
 
 @torch.no_grad()
-def encode_all(encoder: Encoder, crystals: GraphTensor, batch_size: int = 256) -> Posterior:
+def encode_all(encoder: Encoder, crystals: CrystalSet, batch_size: int = 256) -> Posterior:
     """The posterior of a whole set, with the set's padding."""
-    num = crystals.species.shape[1]
+    num = crystals.max_atoms
     parts = []
     for start in range(0, len(crystals), batch_size):
-        part = encoder(crystals[start : start + batch_size].trim())
+        part = encoder(crystals[start : start + batch_size])
         extra = (0, 0, 0, num - part.mean.shape[1])
         parts.append([nn.functional.pad(t, extra) for t in (part.mean, part.log_variance)])
     mean, log_variance = (torch.cat(tensors) for tensors in zip(*parts, strict=True))
     return Posterior(mean=mean, log_variance=log_variance, num_atoms=crystals.num_atoms, condition=crystals.condition)
 
 
-def _autoencoder_trainer(config: Config, networks: Networks, crystals: GraphTensor, rng: torch.Generator) -> Trainer:
+def _autoencoder_trainer(config: Config, networks: Networks, crystals: CrystalSet, rng: torch.Generator) -> Trainer:
     options = config.autoencoder
     loss = ReconstructionLoss(options.direction_weight, options.lattice_weight, options.kl_weight)
     both = nn.ModuleDict({"encoder": networks.encoder, "decoder": networks.decoder})
 
     def reconstruct(batch: GraphTensor, rng: torch.Generator) -> Loss:
-        return loss(networks.encoder, networks.decoder, batch.trim(), rng)
+        return loss(networks.encoder, networks.decoder, batch, rng)
 
     player = Player("autoencoder", both, reconstruct, options.learning_rate, betas=(0.9, 0.99), clip_norm=1.0)
     return Trainer(
@@ -145,10 +150,11 @@ def _autoencoder_trainer(config: Config, networks: Networks, crystals: GraphTens
         rng=rng,
         ema_decay=options.ema_decay,
         sizes=crystals.num_atoms,
+        autocast=_autocast(config),
     )
 
 
-def _latent_trainer(config: Config, networks: Networks, crystals: GraphTensor, rng: torch.Generator) -> Trainer:
+def _latent_trainer(config: Config, networks: Networks, crystals: CrystalSet, rng: torch.Generator) -> Trainer:
     options = config.latent
     generator = networks.generator
 
@@ -160,17 +166,28 @@ def _latent_trainer(config: Config, networks: Networks, crystals: GraphTensor, r
         build_objective("latent", config),
         networks.latent_critic,
         generator,
-        real=lambda posterior, rng: posterior.sample(rng).trim(),
+        real=lambda posterior, rng: posterior.sample(rng),
         fake=fake,
         critic_steps=options.critic_steps,
         learning_rate=options.learning_rate,
         critic_learning_rate=options.critic_learning_rate,
     )
-    posterior = encode_all(networks.encoder, crystals)
-    return Trainer(players, posterior, batch_size=options.batch_size, rng=rng, ema_decay=options.ema_decay)
+    return Trainer(
+        players,
+        PosteriorSet(encode_all(networks.encoder, crystals)),
+        batch_size=options.batch_size,
+        rng=rng,
+        ema_decay=options.ema_decay,
+        autocast=_autocast(config),
+        capture=config.cuda_graph,
+    )
 
 
-def _graph_trainer(config: Config, networks: Networks, crystals: GraphTensor, rng: torch.Generator) -> Trainer:
+def _autocast(config: Config) -> torch.dtype | None:
+    return torch.bfloat16 if config.precision == "bf16" else None
+
+
+def _graph_trainer(config: Config, networks: Networks, crystals: CrystalSet, rng: torch.Generator) -> Trainer:
     options = config.graph
     generator, decoder = networks.generator, networks.decoder
     both = nn.ModuleDict({"generator": generator, "decoder": decoder})
@@ -184,7 +201,7 @@ def _graph_trainer(config: Config, networks: Networks, crystals: GraphTensor, rn
         build_objective("graph", config),
         networks.graph_critic,
         both,
-        real=lambda batch, rng: batch.trim(),
+        real=lambda batch, rng: batch,
         fake=fake,
         critic_steps=options.critic_steps,
         learning_rate=options.learning_rate,

@@ -1,13 +1,16 @@
-"""A run: the stages one after the other, with log, checkpoints, evaluation and resume; writes the run folder."""
+"""A run: the stages one after the other, with log, checkpoints, evaluation and resume; writes the run folder.
+
+Under torchrun several processes run this: all train and agree on when to stop, the first alone writes and evaluates.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
-import hashlib
 import json
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,10 +27,12 @@ from graphgan.cli.stages import (
     sampling_networks,
 )
 from graphgan.config import STAGES, Config
+from graphgan.crystal_set import CrystalSet
 from graphgan.encodings import GraphEncoding
 from graphgan.graph_tensor import GraphTensor
+from graphgan.ranks import join
 from graphgan.sampling import Model
-from graphgan.training import Trainer
+from graphgan.training import NonFiniteLossError, Trainer
 
 if TYPE_CHECKING:
     from pymatgen.core import Structure
@@ -45,22 +50,33 @@ class Interrupted(Exception):
 
 @dataclasses.dataclass
 class Window:
-    """Means of stats since the last row of the log. Part of a checkpoint, so that a resumed log shows equal numbers."""
+    """Means of stats since the last row of the log, each over the steps that had it. Part of a checkpoint, so that a
+    resumed log shows equal numbers. Sums stay on the device: reading one waits for it."""
 
-    sums: dict[str, float] = dataclasses.field(default_factory=dict)
-    count: int = 0
+    sums: dict[str, Tensor | float] = dataclasses.field(default_factory=dict)
+    counts: dict[str, int] = dataclasses.field(default_factory=dict)
 
     def add(self, stats: dict[str, Tensor]) -> None:
         """Take the stats of one step."""
         for name, value in stats.items():
-            self.sums[name] = self.sums.get(name, 0.0) + float(value)
-        self.count += 1
+            self.sums[name] = value.double() + self.sums.get(name, 0.0)
+            self.counts[name] = self.counts.get(name, 0) + 1
 
     def means(self) -> dict[str, float]:
         """The means, and start over."""
-        means = {name: value / self.count for name, value in self.sums.items()}
-        self.sums, self.count = {}, 0
+        means = {name: float(value) / self.counts[name] for name, value in self.sums.items()}
+        self.sums, self.counts = {}, {}
         return means
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a checkpoint keeps."""
+        return {"sums": {name: float(value) for name, value in self.sums.items()}, "counts": dict(self.counts)}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take over a state."""
+        self.sums = dict(state["sums"])
+        # Files of before have one count for all.
+        self.counts = dict(state.get("counts") or dict.fromkeys(self.sums, state.get("count", 0)))
 
 
 class Run:
@@ -70,7 +86,7 @@ class Run:
         self,
         config: Config,
         encoding: GraphEncoding,
-        crystals: GraphTensor,
+        crystals: CrystalSet,
         validation: GraphTensor,
         folder: Path,
         *,
@@ -79,6 +95,10 @@ class Run:
         match: Callable[[GraphTensor, GraphTensor], dict[str, float]] | None = None,
         progress: RunProgress | None = None,
     ) -> None:
+        self.ranks = join(device)
+        for stage in STAGES:
+            if config.stage_share(stage) > 0:  # a size that does not divide should not wait for its stage
+                self.ranks.rows(min(getattr(config, stage).batch_size, len(crystals)))
         self.config, self.encoding, self.folder, self.device = config, encoding, folder, device
         self.crystals, self.validation = crystals.to(device), validation.to(device)
         self.judge, self.match = judge, match
@@ -88,6 +108,7 @@ class Run:
         self.stage, self.finished = STAGES[0], False
         self.seconds = dict.fromkeys(STAGES, 0.0)
         self.window = Window()
+        self._logged = 0, 0.0  # step and seconds of the last row of means
         self.log_rows = 0
         self.identity = self._identity()
         self.best_score: float | None = None
@@ -100,12 +121,13 @@ class Run:
     def train(self) -> None:
         """Play all stages that remain.
 
-        Raises Interrupted after saving, NonFiniteLossError with the last checkpoint kept.
+        Raises Interrupted after saving, NonFiniteLossError with the last checkpoint kept; of several processes, all do.
         """
         (self.folder / "checkpoints").mkdir(parents=True, exist_ok=True)
         handlers = {s: signal.signal(s, self._request_stop) for s in (signal.SIGINT, signal.SIGTERM)}
         try:
-            with self.progress, self._open_board() as board:
+            self.ranks.any(False)  # nothing is written before all have read what is there
+            with self._parting(), self.progress, self._open_board() as board:
                 first = STAGES.index(self.stage) + (1 if self.finished else 0)
                 remaining = [stage for stage in STAGES[first:] if self.config.stage_share(stage) > 0]
                 if not remaining:
@@ -128,7 +150,7 @@ class Run:
                 why = _difference(content.get(name), mine)
                 raise CheckpointError(f"{path}: cannot go on with other {WORDS[name]}{why}")
         self.stage, self.finished, self.seconds = content["stage"], content["finished"], content["seconds"]
-        self.window = Window(**content["window"])
+        self.window.load_state_dict(content["window"])
         self.best_score = content["best_score"]
         for name, module in self.networks.modules().items():
             module.load_state_dict(content["networks"][name])
@@ -150,13 +172,18 @@ class Run:
 
     def _train_stage(self, stage: str, board: Any) -> None:
         self.stage, self.finished = stage, False
-        trainer = self.trainer = build_trainer(stage, self.config, self.networks, self.crystals)
+        trainer = self.trainer = build_trainer(stage, self.config, self.networks, self.crystals, self.ranks)
+        if self.config.cuda_graph and stage == "latent" and not trainer.captures:
+            self.progress.say("no CUDA graph: it takes one GPU, one process and a penalty in equal moves of every step")
         if self._resume_state is not None:
             trainer.load_state_dict(self._resume_state)
             self._resume_state = None
+        for network in (*self.networks.modules().values(), trainer.average.network):
+            self.ranks.broadcast_([*network.parameters(), *network.buffers()])
         steps, seconds = self.config.stage_budget(stage)
         left = None if seconds is None else max(seconds - self.seconds[stage], 0.0)
         self.progress.start_stage(stage, trainer.step, self.seconds[stage])
+        self._logged = trainer.step, self.seconds[stage]
         mark = time.monotonic()
         for stats in trainer.train(steps, left):
             now = time.monotonic()
@@ -165,20 +192,21 @@ class Run:
             self.window.add(stats)
             self.progress.update(trainer.step, self.seconds[stage])
             if trainer.step % self.config.log_every == 0:
-                self._log(board, self.window.means())
+                trainer.check()
+                self._log_window(board)
             if stage != "autoencoder" and trainer.step % self.config.evaluate_every == 0:
                 self._evaluate(board)
             if trainer.step % self.config.checkpoint_every == 0:
                 self._save()
-            if self._stop:
+            if self.ranks.any(self._stop):
                 self._save()
                 raise Interrupted(f"stopped at step {trainer.step} of the {stage} stage")
         self._finish_stage(stage, trainer, board)
 
     def _finish_stage(self, stage: str, trainer: Trainer, board: Any) -> None:
-        if self.window.count:
-            self._log(board, self.window.means())
-        if stage == "autoencoder":
+        if self.window.counts:
+            self._log_window(board)
+        if stage == "autoencoder" and self.ranks.first:
             self._log(board, self._reconstruction())
         elif trainer.step % self.config.evaluate_every:
             self._evaluate(board)
@@ -186,7 +214,7 @@ class Run:
             finish_stage(stage, self.networks, trainer, self.crystals)
         self.finished = True
         self._save()
-        if self._stop and stage != self._last_stage():
+        if self.ranks.any(self._stop) and stage != self._last_stage():
             raise Interrupted(f"stopped after the {stage} stage")
 
     # -- what it writes ------------------------------------------------------------------------------------------------
@@ -203,7 +231,7 @@ class Run:
 
     def _evaluate(self, board: Any) -> None:
         """Judge a small sample of the averaged generator; keep the best as checkpoints/best.pt."""
-        if self.judge is None:
+        if self.judge is None or not self.ranks.first:
             return
         condition = self.crystals.condition
         if condition is not None:  # what the training set asks for, in its order, as often as needed
@@ -239,6 +267,9 @@ class Run:
 
     def _save(self, name: str = "last.pt") -> None:
         assert self.trainer is not None
+        self.trainer.check()
+        if not self.ranks.first:
+            return
         now = self._sampling_networks()
         content = {
             **self.identity,
@@ -249,11 +280,24 @@ class Run:
             "stage": self.stage,
             "finished": self.finished,
             "seconds": self.seconds,
-            "window": dataclasses.asdict(self.window),
+            "window": self.window.state_dict(),
             "best_score": self.best_score,
             "log_rows": self.log_rows,
         }
         save_checkpoint(self.folder / "checkpoints" / name, content)
+
+    def _log_window(self, board: Any) -> None:
+        """A row of means, and for board and terminal the crystals that players have seen a second since the last one.
+        Not for the row: of two equal runs, `seconds` alone differs."""
+        assert self.trainer is not None
+        numbers, (step, seconds) = self.window.means(), self._logged
+        self._logged = self._step(), self.seconds[self.stage]
+        if not self.ranks.first:
+            return
+        self._log(board, numbers)
+        rate = (self._step() - step) * self.trainer.items_a_step / max(self.seconds[self.stage] - seconds, 1e-9)
+        board.add_scalar(f"{self.stage}/crystals_per_second", rate, self._step())
+        self.progress.show(numbers | {"crystals_per_second": rate})
 
     def _log(self, board: Any, numbers: dict[str, float]) -> None:
         row = {
@@ -272,22 +316,32 @@ class Run:
         """Drop the rows that a killed run wrote after its last checkpoint: they will be written again."""
         path = self.folder / "log.jsonl"
         self.log_rows = count
-        if path.exists():
+        if path.exists() and self.ranks.first:
             rows = read_log(path)[:count]
             path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
 
     def _identity(self) -> dict[str, Any]:
         """What a checkpoint must share with a run that goes on from it."""
-        digest = hashlib.sha256()
-        for tensor in (self.crystals.species.argmax(-1), self.crystals.directions, self.crystals.lattice):
-            digest.update(tensor.cpu().numpy().tobytes())
         return {
             "encoding": self.encoding.state_dict(),
             "arguments": self.networks.arguments,
-            "crystals": digest.hexdigest(),
+            "crystals": self.crystals.digest(),
         }
 
+    @contextlib.contextmanager
+    def _parting(self) -> Iterator[None]:
+        """Leave the other processes in peace where all come to the same end; where one fails alone, torchrun ends the
+        others."""
+        try:
+            yield
+        except (Interrupted, NonFiniteLossError):
+            self.ranks.leave()
+            raise
+        self.ranks.leave()
+
     def _open_board(self) -> Any:
+        if not self.ranks.first:
+            return contextlib.nullcontext()
         from torch.utils.tensorboard import SummaryWriter
 
         return SummaryWriter(str(self.folder / "tensorboard"))

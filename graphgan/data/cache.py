@@ -10,7 +10,7 @@ from pathlib import Path
 from graphgan.data import packed
 from graphgan.data.errors import DataError
 
-READER_VERSION = 1
+READER_VERSION = 2
 """Raise it whenever a reader gives another result for the same bytes."""
 
 
@@ -32,12 +32,18 @@ def clear_cache() -> int:
     return removed
 
 
-def key_of(parts: Iterable[bytes], options: object) -> str:
-    """The name of a cached set: a hash of the contents, the options and the version of the readers."""
+def key_of(files: Iterable[tuple[str, Path]], options: object) -> str:
+    """The name of a cached set: a hash of the files' names and contents, the options and the version of the readers."""
     digest = hashlib.sha256(f"{READER_VERSION} {options!r}".encode())
-    for part in parts:
-        digest.update(len(part).to_bytes(8, "little"))
-        digest.update(part)
+    for name, path in files:
+        try:
+            with path.open("rb") as file:
+                content = hashlib.file_digest(file, "sha256").digest()
+        except OSError as error:
+            content = str(error.strerror).encode()
+        for part in (name.encode(), content):
+            digest.update(len(part).to_bytes(8, "little"))
+            digest.update(part)
     return digest.hexdigest()[:40]
 
 

@@ -98,6 +98,12 @@ def find_card(name: str) -> Card | None:
     return next((card for card in _cards() if card.name == wanted), None)
 
 
+def default_split(data: str, part: str = "train") -> str | None:
+    """The part that a named set stands for where none is given: `part`, if it has one; None for a path."""
+    card = None if Path(data).exists() else find_card(data)
+    return part if card is not None and part in card.rows else None
+
+
 def downloads_folder() -> Path:
     """Where fetched data sets are looked for, as NAME/train.csv and so on: GRAPHGAN_DATA or the user's data
     folder.

@@ -11,47 +11,40 @@ import numpy as np
 
 from graphgan.data.crystals import SYMBOLS, Crystal, atomic_number, check_crystal, fractional
 from graphgan.data.errors import EntryError
+from graphgan.data.streams import Lines
 
 _PAIR = re.compile(r"""([A-Za-z_][\w-]*)\s*=\s*("(?:[^"\\]|\\.)*"|'[^']*'|\{[^}]*\}|\[[^\]]*\]|\S+)""")
 
 
-def frames(text: str) -> Iterator[tuple[dict[str, str], list[str] | str]]:
-    """Comment items and atom lines of every frame, or items and the reason why the frame is damaged.
+def frames(lines: Lines) -> Iterator[tuple[dict[str, str], list[str] | str]]:
+    """Comment items and atom lines of every frame, or items and the reason why the frame is damaged. Holds one frame at
+    a time.
 
     After damage the next line that holds only a number, followed by a line with a Lattice, begins the next
     frame.
     """
-    lines = text.splitlines()
-    position, end = 0, len(lines)
-    while position < end:
-        if not lines[position].strip():
-            position += 1
+    while (header := lines.peek()) is not None:
+        header = header.strip()
+        if not header:
+            lines.take()
             continue
-        start = position
-        header = lines[start].strip()
-        info = comment_items(lines[start + 1]) if start + 1 < end else {}
-        if not header.isdigit():
-            position = _next_frame(lines, start + 1)
-            yield {}, f"line {start + 1} should hold the number of atoms and holds {header[:40]!r}"
+        if not header.isdecimal():
+            yield {}, f"line {lines.number} should hold the number of atoms and holds {header[:40]!r}"
+            lines.take()
+            while lines.peek() is not None and not _begins_frame(lines, 0):
+                lines.take()
             continue
-        count = int(header)
-        atoms = lines[start + 2 : start + 2 + count]
-        intruder = _next_frame(lines, start + 2, min(start + 2 + count, end))
-        if len(atoms) < count or intruder < start + 2 + count:
-            yield info, f"announces {count} atoms and has {intruder - start - 2}"
-            position = max(intruder, start + 1)
-            continue
-        yield info, atoms
-        position = start + 2 + count
+        info = comment_items(lines.peek(1) or "")
+        count, found = int(header), 0
+        while found < count and lines.peek(2 + found) is not None and not _begins_frame(lines, 2 + found):
+            found += 1
+        atoms = lines.take(2 + found)[2:]
+        yield info, atoms if found == count else f"announces {count} atoms and has {found}"
 
 
-def _next_frame(lines: list[str], position: int, end: int | None = None) -> int:
-    end = len(lines) if end is None else end
-    while position < end:
-        if lines[position].strip().isdigit() and position + 1 < len(lines) and "Lattice" in lines[position + 1]:
-            return position
-        position += 1
-    return end
+def _begins_frame(lines: Lines, offset: int) -> bool:
+    line, comment = lines.peek(offset), lines.peek(offset + 1)
+    return line is not None and line.strip().isdecimal() and comment is not None and "Lattice" in comment
 
 
 def comment_items(line: str) -> dict[str, str]:

@@ -2,7 +2,8 @@
 
 import csv
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain
@@ -19,7 +20,7 @@ from graphgan.data.entries import Entry, Options
 from graphgan.data.entries import parsed as entry_parsed
 from graphgan.data.errors import DataError, EntryError
 from graphgan.data.packed import SPLITS, Packed
-from graphgan.data.progress import with_bar
+from graphgan.data.progress import Extent, with_bar
 from graphgan.processes import in_order
 
 if TYPE_CHECKING:
@@ -88,20 +89,14 @@ def read(
     path, card = _locate(str(data), split)
     shown = str(data) if card else str(path)
     options = Options(check, max_atoms)
-    try:
+    with _naming(shown):
         if card is not None and card.file == path:
             parsed = _shipped(path, card, split, max_atoms)
         else:
             inner = split if kind_of_path(path) == "npz" else None
             parsed = _parsed(path, options, inner, progress, workers, cache)
-    except EntryError as error:
-        raise DataError(f"{shown}: {error}") from None
-    except DataError as error:
-        raise DataError(f"{shown}: {error}") from None
-    except OSError as error:
-        raise DataError(f"{shown}: {error.strerror or error}") from None
     if not len(parsed) and (check or not parsed.skipped):
-        raise DataError(f"{shown}: {_nothing(parsed.skipped)}")
+        raise nothing_usable(shown, len(parsed.skipped), next(iter(parsed.skipped), None))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         structures = packed.to_structures(parsed)
@@ -126,13 +121,58 @@ def load_dataset(name: str = "default", split: str | None = None) -> "list[Struc
     return read(name, split=split).structures
 
 
-def _nothing(skipped: Sequence[tuple[str, str]]) -> str:
-    if not skipped:
-        return "no crystals in it"
-    entry, reason = skipped[0]
-    if len(skipped) == 1:
-        return f"no usable crystal: {reason}"
-    return f"no usable crystal; all {len(skipped)} entries skipped, the first ({entry}) because: {reason}"
+@dataclass(frozen=True, eq=False)
+class EntryStream:
+    """The entries of an input one after the other, for work on more than fits into memory.
+
+    entries  not understood yet; `graphgan.data.entries.parse_entry` does that. Raises DataError
+    total    how many, as far as one can tell
+    source   the file, folder or data set read
+    """
+
+    entries: Iterator[Entry]
+    total: Extent
+    source: str
+
+
+def stream(data: str | Path, *, split: str | None = None) -> EntryStream:
+    """The entries of what `read` takes, as they are asked for: of a table or of frames one at a time, of a folder or
+    archive one file at a time. JSON and .npz are read whole. Raises DataError."""
+    path, card = _locate(str(data), split)
+    shown = str(data) if card else str(path)
+    with _naming(shown):
+        if card is not None and card.file == path:
+            shipped = _shipped(path, card, split, None)
+            return EntryStream(sources.npz_entries(card.name, shipped), len(shipped), shown)
+        kind, files = _kind_and_files(path)
+        entries, total = _entries(path, kind, files, split if kind == "npz" else None)
+    return EntryStream(_named(entries, shown), total, shown)
+
+
+def _named(entries: Iterator[Entry], shown: str) -> Iterator[Entry]:
+    with _naming(shown):
+        yield from entries
+
+
+@contextmanager
+def _naming(shown: str) -> Iterator[None]:
+    """Whatever makes an input useless becomes a DataError that begins with its name."""
+    try:
+        yield
+    except (EntryError, DataError) as error:
+        raise DataError(f"{shown}: {error}") from None
+    except OSError as error:
+        raise DataError(f"{shown}: {error.strerror or error}") from None
+
+
+def nothing_usable(shown: str, count: int, first: tuple[str, str] | None) -> DataError:
+    """What to say of an input all of whose `count` entries were skipped, the `first` (entry, reason) among them."""
+    if first is None:
+        return DataError(f"{shown}: no crystals in it")
+    entry, reason = first
+    if count == 1:
+        return DataError(f"{shown}: no usable crystal: {reason}")
+    return DataError(f"{shown}: no usable crystal; all {count} entries skipped, the first ({entry}) because: {reason}")
 
 
 def _unknown(name: str) -> str:
@@ -192,25 +232,29 @@ def _shipped(path: Path, card: Card, split: str | None, max_atoms: int | None) -
     )
 
 
-def _parsed(
-    path: Path, options: Options, split: str | None, progress: bool, workers: int | None, cache: bool
-) -> Packed:
+def _kind_and_files(path: Path) -> tuple[str, list[tuple[str, Path]]]:
+    """The kind of an input, and name and path of each of its files. Raises DataError if there is nothing to read."""
     kind = kind_of_path(path)
     if kind is None:
         raise DataError("of no known format; see graphgan.data.FORMATS")
+    if kind == "folder" and (path / "frac_coords.npy").is_file():
+        raise DataError("an encoded set, not crystals: `graphgan decode` turns it back")
     files = sources.files_of_folder(path) if kind == "folder" else [(path.name, path)]
     if not files:
         raise DataError("no structures in it (.cif, POSCAR, .vasp, .xyz, .csv, .json)")
+    return kind, files
+
+
+def _parsed(
+    path: Path, options: Options, split: str | None, progress: bool, workers: int | None, cache: bool
+) -> Packed:
+    kind, files = _kind_and_files(path)
     key = None
     if cache and kind in ("folder", "zip", "csv", "json", "extxyz"):
-        key = cached.key_of(_fingerprint(files), options)
+        key = cached.key_of(files, options)
         if (known := cached.lookup(key)) is not None:
             return known
-    entries: Iterable[Entry] = _entries(path, kind, files, split)
-    total = len(files) if kind == "folder" else None
-    if progress and total is None:
-        entries = list(entries)
-        total = len(entries)
+    entries, total = _entries(path, kind, files, split)
     outcomes = in_order(partial(entry_parsed, options=options), entries, workers=workers)
     parsed = _collect(with_bar(outcomes, f"Reading {path.name}", total, progress))
     if key is not None and len(parsed) + len(parsed.skipped) > _WORTH_CACHING:
@@ -218,26 +262,20 @@ def _parsed(
     return parsed
 
 
-def _fingerprint(files: Iterable[tuple[str, Path]]) -> Iterator[bytes]:
-    for name, path in files:
-        yield name.encode()
-        try:
-            yield path.read_bytes()
-        except OSError as error:
-            yield str(error.strerror).encode()
-
-
-def _entries(path: Path, kind: str, files: list[tuple[str, Path]], split: str | None) -> Iterator[Entry]:
+def _entries(path: Path, kind: str, files: list[tuple[str, Path]], split: str | None) -> tuple[Iterator[Entry], Extent]:
+    """The entries of an input, and how many they are, as far as one can tell."""
     if kind == "folder":
-        return sources.folder_entries(files)
+        return sources.folder_entries(files), len(files)
     if kind == "zip":
-        return sources.zip_entries(path)
+        return sources.zip_entries(path), None
     if kind == "db":
-        return sources.database_entries(path)
+        return sources.database_entries(path), None
     if kind == "npz":
         arrays = packed.load(path)
-        return sources.npz_entries(path.name, arrays if split is None else arrays.of_split(split))
-    return sources.text_entries(path.name, path.read_bytes())
+        arrays = arrays if split is None else arrays.of_split(split)
+        return sources.npz_entries(path.name, arrays), len(arrays)
+    file, size = path.open("rb"), max(path.stat().st_size, 1)
+    return sources.text_entries(path.name, file), lambda: 1.0 if file.closed else file.tell() / size
 
 
 def _collect(outcomes: Iterable[tuple[Entry, list[tuple[str, Crystal | str]]]]) -> Packed:

@@ -10,63 +10,66 @@ import numpy as np
 
 from graphgan.data.crystals import Crystal, atomic_number, fractional, lattice_from_parameters
 from graphgan.data.errors import DataError, EntryError, one_line
+from graphgan.data.streams import Lines
 
 ID_COLUMNS = ("material_id", "id", "mp_id", "jid", "mat_id")
 STRUCTURE_COLUMNS = ("cif", "structure", "atoms")
+_ROW_LINES = 100_000
+"""More lines than any row has: an open quote must not read the rest of a large file."""
 
 
-def csv_rows(text: str) -> Iterator[tuple[int, dict[str, str] | str]]:
-    """(row number from 1, the row by column name, or the reason why it is damaged), for every row of CSV
-    text.
+def csv_rows(lines: Lines) -> Iterator[tuple[int, dict[str, str] | str]]:
+    """(row number from 1, the row by column name, or the reason why it is damaged), for every row of a CSV
+    table. Holds one row at a time.
 
     A quote left open would swallow all rows behind it: after a row with the wrong number of columns, reading
     starts again at the next line that begins a whole row with a crystal in it. Raises DataError without a
     crystal column.
     """
     csv.field_size_limit(2**31 - 1)
-    lines = text.split("\n")
-    separator = max(",;\t", key=lines[0].count)
-
-    def rows_from(start: int) -> Any:
-        return csv.reader((line + "\n" for line in lines[start:]), delimiter=separator)
-
-    reader = rows_from(0)
-    header = [name.strip() for name in next(reader)]
+    separator = max(",;\t", key=(lines.peek() or "").count)
+    header, length = _row(lines, separator)
+    header = [name.strip() for name in header]
     column = next((i for name in STRUCTURE_COLUMNS for i, have in enumerate(header) if have.lower() == name), None)
     if column is None:
         raise DataError(one_line(f"no column 'cif' (columns: {', '.join(header)})"))
-    start, number = reader.line_num, 0
-    reader = rows_from(start)
-    while True:
-        before = start + reader.line_num
-        try:
-            fields = next(reader)
-        except StopIteration:
-            return
-        except csv.Error as error:
-            fields = [str(error)]
+    lines.take(length)
+    number = 0
+    while lines.peek() is not None:
+        fields, length = _row(lines, separator)
         if not fields or (len(fields) == 1 and not fields[0].strip()):
+            lines.take(length)
             continue
         number += 1
         if len(fields) == len(header):
+            lines.take(length)
             yield number, dict(zip(header, fields, strict=True))
             continue
         yield number, f"row has {len(fields)} columns, the header has {len(header)}"
-        start = _next_row(lines, before + 1, separator, len(header), column)
-        reader = rows_from(start)
+        lines.take()
+        while not _begins_row(lines, separator, len(header), column):
+            lines.take()
 
 
-def _next_row(lines: list[str], start: int, separator: str, width: int, column: int) -> int:
-    for position in range(start, len(lines)):
-        if separator not in lines[position]:
-            continue
-        # A row is a few thousand lines at most; the bound keeps an open quote from reading the rest of a
-        # large file.
-        window = (line + "\n" for line in lines[position : position + 5000])
-        fields = next(csv.reader(window, delimiter=separator), [])
-        if len(fields) == width and any(mark in fields[column] for mark in ("_cell_", '"lattice"', "'lattice'")):
-            return position
-    return len(lines)
+def _row(lines: Lines, separator: str) -> tuple[list[str], int]:
+    """The fields of the row that the next line begins, and how many lines it has."""
+    reader = csv.reader(lines.ahead(_ROW_LINES), delimiter=separator)
+    try:
+        return next(reader), reader.line_num
+    except csv.Error as error:
+        return [str(error)], reader.line_num
+
+
+def _begins_row(lines: Lines, separator: str, width: int, column: int) -> bool:
+    """Whether the next line begins a whole row, or there is none."""
+    line = lines.peek()
+    if line is None:
+        return True
+    if separator not in line:
+        return False
+    # A row is a few thousand lines at most; the bound keeps the search short.
+    fields = next(csv.reader(lines.ahead(5000), delimiter=separator), [])
+    return len(fields) == width and any(mark in fields[column] for mark in ("_cell_", '"lattice"', "'lattice'"))
 
 
 def json_records(text: str) -> list[tuple[str, Any]]:

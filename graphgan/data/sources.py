@@ -1,9 +1,11 @@
 """Files, folders and archives to entries; decides formats by name, and understands no crystal."""
 
+import io
 import zipfile
 import zlib
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -13,6 +15,7 @@ from graphgan.data.entries import Entry, to_text
 from graphgan.data.errors import DataError, EntryError, one_line
 from graphgan.data.extxyz import frames
 from graphgan.data.records import ID_COLUMNS, csv_rows, json_records, numeric_values
+from graphgan.data.streams import GZIP, Lines, Unzipped, text_lines
 
 FORMATS = {
     "cif": "CIF file (.cif), one or more blocks",
@@ -68,11 +71,10 @@ def folder_entries(files: list[tuple[str, Path]]) -> Iterator[Entry]:
     """The entries of files in a folder; a file that cannot be opened is a broken entry."""
     for name, path in files:
         try:
-            data = path.read_bytes()
+            with path.open("rb") as file:
+                yield from _member_entries(name, file)
         except OSError as error:
             yield Entry(name, name, "broken", error.strerror or "cannot be opened")
-            continue
-        yield from _member_entries(name, data)
 
 
 def zip_entries(path: Path) -> Iterator[Entry]:
@@ -101,78 +103,74 @@ def zip_entries(path: Path) -> Iterator[Entry]:
             ) as error:
                 yield Entry(name, name, "broken", one_line(f"damaged in the archive: {error}"))
                 continue
-            yield from _member_entries(name, data)
+            yield from _member_entries(name, io.BytesIO(data))
 
 
-def _member_entries(name: str, data: bytes) -> Iterator[Entry]:
+def _member_entries(name: str, file: BinaryIO) -> Iterator[Entry]:
     """The entries of a file among others: what makes a lone file useless is here one broken entry."""
     try:
-        yield from text_entries(name, data)
+        yield from text_entries(name, file)
     except (DataError, EntryError) as error:
         yield Entry(name, name, "broken", one_line(error))
 
 
-def text_entries(name: str, data: bytes) -> Iterator[Entry]:
-    """The entries of one CIF, POSCAR, XYZ, CSV or JSON file of this name. Raises DataError or EntryError."""
-    data, whole = gunzip(data) if data.startswith(b"\x1f\x8b") else (data, True)
+def text_entries(name: str, file: BinaryIO) -> Iterator[Entry]:
+    """The entries of one CIF, POSCAR, XYZ, CSV or JSON file of this name. Tables and frames are read as they are asked
+    for, the others whole; the file is closed at the end. Raises DataError or EntryError, also on the way."""
+    zipped = Unzipped(file) if file.read(len(GZIP)) == GZIP else None
+    file.seek(0)
+    raw: Any = zipped or file
+    with file, io.BufferedReader(raw) as stream:
+        yield from _entries_by_kind(name, stream)
+        if zipped and not zipped.whole:
+            yield Entry(name, name, "broken", "compressed data ends early: the rest is lost")
+
+
+def _entries_by_kind(name: str, stream: io.BufferedReader) -> Iterator[Entry]:
     kind = kind_of(name)
     stem = str(PurePosixPath(name.removesuffix(".gz")).with_suffix("")) if kind in ("cif", "extxyz") else name
+    if kind == "extxyz":
+        yield from _xyz_entries(name, stem, _filled(Lines(text_lines(stream))))
+        return
+    if kind == "csv":
+        binary = b"\0" in stream.peek(1024)[:1024]
+        yield from _csv_entries(name, _filled(Lines(text_lines(stream, newline="\n", strict=binary))))
+        return
+    data = stream.read()
     if not data.strip():
         raise EntryError("empty")
-    if kind in ("cif", "poscar"):
-        yield Entry(name, stem.removesuffix(".vasp").removesuffix(".poscar"), kind, data)
-    elif kind == "extxyz":
-        yield from _xyz_entries(name, stem, to_text(data))
-    elif kind == "csv":
-        yield from _csv_entries(name, to_text(data, strict=b"\0" in data[:1024]))
-    elif kind == "json":
+    if kind == "json":
         yield from _json_entries(name, to_text(data))
-    if not whole:
-        yield Entry(name, name, "broken", "compressed data ends early: the rest is lost")
+    elif kind in ("cif", "poscar"):
+        yield Entry(name, stem.removesuffix(".vasp").removesuffix(".poscar"), kind, data)
 
 
-def gunzip(data: bytes) -> tuple[bytes, bool]:
-    """Decompressed bytes, and whether the data was whole; what precedes the damage is kept."""
-    parts: list[bytes] = []
-    while data.startswith(b"\x1f\x8b"):
-        member = zlib.decompressobj(wbits=31)
-        try:
-            parts.append(member.decompress(data))
-        except zlib.error:
-            return b"".join(parts) + _until_damage(data), False
-        if not member.eof:
-            return b"".join(parts), False
-        data = member.unused_data
-    return b"".join(parts), True
+def _filled(lines: Lines) -> Lines:
+    """The lines from the first that is not blank; EntryError if there is none."""
+    while (line := lines.peek()) is not None:
+        if line.strip():
+            return lines
+        lines.take()
+    raise EntryError("empty")
 
 
-def _until_damage(data: bytes) -> bytes:
-    member, parts = zlib.decompressobj(wbits=31), []
-    try:
-        for start in range(0, len(data), 1024):
-            parts.append(member.decompress(data[start : start + 1024]))
-    except zlib.error:
-        pass
-    return b"".join(parts)
-
-
-def _xyz_entries(name: str, stem: str, text: str) -> Iterator[Entry]:
+def _xyz_entries(name: str, stem: str, lines: Lines) -> Iterator[Entry]:
     found = 0
-    for found, (info, lines) in enumerate(frames(text), 1):
+    for found, (info, atoms) in enumerate(frames(lines), 1):
         number = next((info[key] for key in ID_COLUMNS if info.get(key)), "")
         place = f"{name}:frame {found}" + (f" ({number})" if number else "")
         values = {key: value for key, value in numeric_values(info).items() if value == value}
-        content = (info, lines)
+        content = (info, atoms)
         kind = "frame"
-        if isinstance(lines, str):
-            kind, content = "broken", lines  # type: ignore[assignment]
+        if isinstance(atoms, str):
+            kind, content = "broken", atoms  # type: ignore[assignment]
         yield Entry(place, number or f"{stem}:{found}", kind, content, values)
     if not found:
         raise DataError("no frames")
 
 
-def _csv_entries(name: str, text: str) -> Iterator[Entry]:
-    for number, row in csv_rows(text):
+def _csv_entries(name: str, lines: Lines) -> Iterator[Entry]:
+    for number, row in csv_rows(lines):
         if isinstance(row, str):
             yield Entry(f"{name}:row {number}", str(number), "broken", row)
             continue

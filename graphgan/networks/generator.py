@@ -5,6 +5,7 @@ import dataclasses
 import torch
 from torch import Tensor, nn
 
+from graphgan.draws import normal
 from graphgan.graph_tensor import atom_mask
 from graphgan.latents import Latents
 from graphgan.networks.attention import SetTransformer
@@ -63,8 +64,8 @@ class Generator(nn.Module):
 
     def noise(self, num_crystals: int, num: int, rng: torch.Generator) -> Noise:
         """Noise for `num_crystals` crystals padded to `num` atoms, from rng, on its device."""
-        crystal = torch.randn(num_crystals, self.crystal_noise, generator=rng, device=rng.device)
-        atoms = torch.randn(num_crystals, num, self.atom_noise, generator=rng, device=rng.device)
+        crystal = normal(num_crystals, self.crystal_noise, rng=rng)
+        atoms = normal(num_crystals, num, self.atom_noise, rng=rng)
         slots = torch.arange(num, device=rng.device).expand(num_crystals, num)
         return Noise(crystal, atoms, slots)
 
@@ -75,5 +76,6 @@ class Generator(nn.Module):
             crystal.append(condition)
         h = self.embed_atoms(noise.atoms) + self.embed_slots(noise.slots)
         h = h + self.embed_crystal(torch.cat(crystal, dim=-1))[:, None]
-        values = self.head(self.transformer(h, mask))
+        # Under autocast the head speaks bfloat16; what a game measures distances between does not.
+        values = self.head(self.transformer(h, mask)).to(noise.atoms.dtype)
         return Latents(values=values * mask[..., None], num_atoms=num_atoms, condition=condition)

@@ -116,8 +116,8 @@ def test_encode_lists_what_it_left_out_and_replaces_nothing_unasked(data, tmp_pa
     words = ["encode", str(data), "--out", str(out), "--max-atoms", "2"]
     assert main(words) == 0
     rows = list(csv.DictReader((tmp_path / "t.skipped.csv").open()))
-    assert len(rows) == 2 and rows[1] == {"entry": "000002", "reason": "more than 2 atoms in the cell"}
-    assert "000003" in rows[0]["entry"] and rows[0]["reason"]
+    assert len(rows) == 2 and rows[0] == {"entry": "d.csv:row 3 (000002)", "reason": "more than 2 atoms in the cell"}
+    assert "000003" in rows[1]["entry"] and rows[1]["reason"]
     assert np.load(out)["ids"].tolist() == ["000000", "000001"]
     before = out.read_bytes()
     assert error_of(words, capsys) == f"{out}: exists; add --overwrite to replace it"

@@ -7,11 +7,11 @@ import pytest
 
 PACKAGE = Path(__file__).resolve().parents[2] / "graphgan"
 FLOORS = [
-    {"errors", "processes"},
-    {"geometry", "data", "metrics", "cells"},
-    {"reconstruction"},
+    {"errors", "processes", "watch", "step_graph"},
+    {"geometry", "data", "metrics", "cells", "models", "ranks"},
+    {"reconstruction", "draws"},
     {"graph_tensor"},
-    {"latents"},
+    {"latents", "crystal_set"},
     {"objectives", "encodings"},
     {"networks", "training"},
     {"autoencoding", "testing"},
@@ -22,9 +22,14 @@ FLOORS = [
     {"__main__"},
 ]
 TENSOR_BANK = {
+    "ranks",
+    "draws",
+    "watch",
+    "step_graph",
     "geometry",
     "reconstruction",
     "graph_tensor",
+    "crystal_set",
     "latents",
     "objectives",
     "networks",

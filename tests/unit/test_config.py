@@ -42,6 +42,7 @@ def test_an_empty_file_is_the_defaults(tmp_path):
         ("autoencoder: {cutoff: 0}", "autoencoder.cutoff is 0.0, expected more than 0"),
         ("autoencoder: {kl_weight: -1}", "autoencoder.kl_weight is -1.0, expected 0 or more"),
         ("autoencoder: {heads: 5}", "autoencoder.heads is 5, does not divide autoencoder.hidden 96"),
+        ("graph: {hidden: 40}", "autoencoder.channels is 16, does not divide graph.hidden 40"),
         ("latent: {hidden: 30}", "latent.heads is 4, does not divide latent.hidden 30"),
         ("latent: {critic_steps: 0}", "latent.critic_steps is 0, expected at least 1"),
         ("latent: {ema_decay: 1}", "latent.ema_decay is 1.0, expected 0 or more and below 1"),

@@ -4,7 +4,7 @@ import torch
 from pymatgen.core import Lattice, Structure
 from pymatgen.core.structure_matcher import StructureMatcher
 
-from graphgan.cells import SymmetryError, standard_cell, symmetrize
+from graphgan.cells import SymmetryError, _has_translations, cell_of, standard_arrays, standard_cell, symmetrize
 from graphgan.encodings import GraphEncoding
 from graphgan.encodings.graph import EncodingError
 
@@ -25,8 +25,10 @@ def test_graph_tensor_of_caesium_chloride_is_known():
     encoding = GraphEncoding(max_atoms=3)
     crystals, kept = encoding.fit_encode([CSCL])
     assert kept == [0] and encoding.elements == ["Cl", "Cs"] and encoding.atom_counts == [0, 0, 1, 0]
-    assert crystals.species[0].tolist() == [[0, 1], [1, 0], [0, 0]]
-    assert crystals.directions[0, :, 0, 1].tolist() == [-0.5] * 3
+    assert crystals.species[0].tolist() == [1, 0, 0] and crystals.num_species == 2
+    seen = crystals.graph_tensor()
+    assert seen.species[0].tolist() == [[0, 1], [1, 0], [0, 0]]
+    assert seen.directions[0, :, 0, 1].tolist() == [-0.5] * 3
     np.testing.assert_allclose(crystals.lattice[0], np.eye(3) * 4.12, atol=1e-6)
 
 
@@ -56,6 +58,24 @@ def test_the_standard_cell_is_niggli_reduced_right_handed_and_moves_no_atom():
         reduced = structure.lattice.get_niggli_reduced_lattice()
         np.testing.assert_allclose(cell.lattice.abc, reduced.abc, rtol=1e-4)
         np.testing.assert_allclose(cell.distance_matrix, structure.distance_matrix, atol=1e-8)
+
+
+@pytest.mark.parametrize("multiple", [(1, 1, 1), (2, 1, 1), (1, 3, 1), (2, 1, 2)])
+def test_translations_are_found_where_there_are_some(multiple):
+    """Where one atom of a supercell has moved, its translations are none any more."""
+    for seed in range(5):
+        lattice, frac_coords, numbers = cell_of(triclinic(seed) * multiple)
+        assert _has_translations(lattice, frac_coords, numbers, 0.01) == (multiple != (1, 1, 1))
+        frac_coords[-1] += 0.05
+        assert not _has_translations(lattice, frac_coords, numbers, 0.01)
+
+
+def test_bare_arrays_and_structures_have_one_standard_cell():
+    for structure in (ROCKSALT, QUARTZ, triclinic(1) * (1, 2, 1)):
+        lattice, frac_coords, numbers = standard_arrays(*cell_of(structure))
+        cell = standard_cell(structure)
+        assert np.array_equal(cell.lattice.matrix, lattice) and np.array_equal(cell.frac_coords, frac_coords)
+        assert list(cell.atomic_numbers) == numbers.tolist() and len(numbers) <= len(structure)
 
 
 def test_a_supercell_and_its_cell_are_one_crystal_to_the_encoding():
@@ -102,7 +122,7 @@ def test_tensors_on_disk(tmp_path):
     again, loaded = GraphEncoding.load(tmp_path / "x.npz")
     assert again == encoding
     assert torch.equal(loaded.species, crystals.species)
-    torch.testing.assert_close(loaded.frac_coords, crystals.frac_coords, atol=1e-6, rtol=0)
+    assert torch.equal(loaded.frac_coords, crystals.frac_coords) and loaded.digest() == crystals.digest()
     (tmp_path / "bad.npz").write_text("no")
     with pytest.raises(EncodingError, match=r"bad\.npz: not an encoded set"):
         GraphEncoding.load(tmp_path / "bad.npz")
@@ -112,7 +132,7 @@ def test_condition_and_ids_are_kept_and_trimmed_padding_comes_back(tmp_path):
     encoding = GraphEncoding(max_atoms=9)
     crystals, _ = encoding.fit_encode([CSCL, ROCKSALT])
     crystals = crystals.replace(condition=torch.tensor([[1.5, 2.0], [0.5, -1.0]]))
-    encoding.save(tmp_path / "x.npz", crystals.trim(), ids=["a", "b"])
+    encoding.save(tmp_path / "x.npz", crystals[:], ids=["a", "b"])
     again, loaded = GraphEncoding.load(tmp_path / "x.npz")
     assert again == encoding and torch.equal(loaded.condition, crystals.condition)
     assert loaded.species.shape == crystals.species.shape

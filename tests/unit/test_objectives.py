@@ -2,6 +2,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
+from graphgan.config import ConfigError, build
 from graphgan.geometry import log_metric
 from graphgan.latents import Latents
 from graphgan.networks import GraphCritic, LatentCritic
@@ -115,6 +116,34 @@ def test_closed_forms_of_the_other_games():
     gap = torch.nn.functional.softplus(torch.tensor(-2.0, dtype=F64)).item()
     assert_close(RelativisticR1R2(2.0).critic_loss(critic, real, fake, rng)[0].item(), gap + 2.0)  # r1 = r2 = 1
     assert_close(RelativisticR1R2().generator_loss(critic, real, fake)[0].item(), 2 + gap)
+
+
+def test_a_lazy_penalty_is_heavier_by_as_much_as_it_is_rarer():
+    """Critic 3 x, penalty 4, every third move: 10 * 3 * 4 - 6 in the moves 0, 3, 6, the bare distance -6 between."""
+    real, fake = latents([[[2.0]], [[4.0]]], [1, 1]), latents([[[1.0]], [[1.0]]], [1, 1])
+    game = WassersteinGP(10.0, penalty_every=3)
+    rng = torch.Generator().manual_seed(0)
+    found = [game.at(move).critic_loss(lambda z: 3 * z.values[:, 0, 0], real, fake, rng)[0].item() for move in range(7)]
+    assert found == pytest.approx([114, -6, -6, 114, -6, -6, 114]) and game.period == 3
+    assert WassersteinGP().at(5) == WassersteinGP() and WassersteinGP().period == 1
+    for wrong in (0, -1, 1.5):
+        with pytest.raises(ValueError, match=f"penalty_every is {wrong}, expected a whole number from 1"):
+            WassersteinGP(penalty_every=wrong)
+    with pytest.raises(ConfigError, match=r"wgan-gp: penalty_every is 0\.0, expected a whole number from 1"):
+        build("wgan-gp", OBJECTIVES, {"penalty_every": 0.0})
+
+
+def test_a_gradient_penalty_is_the_same_under_autocast():
+    """Bit for bit, also where the points come in bfloat16."""
+    torch.manual_seed(0)
+    critic = LatentCritic(8, hidden=16, layers=1, heads=2)
+    points = Latents(values=torch.randn(3, 4, 8).bfloat16().float(), num_atoms=torch.tensor([4, 2, 3]))
+    plain = gradient_norm(critic, points)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert critic(points).dtype == torch.bfloat16
+        found = gradient_norm(critic, points)
+        rough = gradient_norm(critic, points.replace(values=points.values.bfloat16()))
+    assert found.dtype == torch.float32 and torch.equal(found, plain) and torch.equal(rough, plain)
 
 
 def test_clipping_bounds_the_weights():

@@ -1,25 +1,36 @@
+import contextlib
+import copy
 import itertools
+import math
+import warnings
+from types import SimpleNamespace
 
 import pytest
 import torch
 from torch import nn
 from torch.testing import assert_close
 
-from graphgan.latents import Posterior
+from graphgan.latents import Posterior, PosteriorSet
 from graphgan.networks import Generator, LatentCritic
 from graphgan.objectives import OBJECTIVES, WassersteinGP
+from graphgan.step_graph import WARM_UP, StepGraph
 from graphgan.training import Average, NonFiniteLossError, Player, Trainer, adversaries
+from graphgan.watch import Break, Watch
 
 
-def game(seed, objective=None):
-    """A small latent game; network weights do not depend on `seed`, the trainer's generator does."""
+def game(seed, objective=None, device="cpu", equal=False, **options):
+    """A small latent game; network weights do not depend on `seed`, the trainer's generator does. With `equal`, all
+    crystals are of one size."""
     torch.manual_seed(0)
-    num_atoms = torch.tensor([3, 2, 3, 1, 2, 3, 3, 1])
+    num_atoms = torch.tensor([3] * 8 if equal else [3, 2, 3, 1, 2, 3, 3, 1])
     mask = (torch.arange(3) < num_atoms[:, None])[..., None]
     data = Posterior(
         mean=torch.randn(8, 3, 4) * mask, log_variance=torch.full((8, 3, 4), -3.0) * mask, num_atoms=num_atoms
     )
     generator, critic = Generator(4, hidden=8, layers=1, heads=2), LatentCritic(4, hidden=8, layers=1, heads=2)
+    if device != "cpu":
+        moved = {name: getattr(data, name).to(device) for name in ("mean", "log_variance", "num_atoms")}
+        data, generator, critic = PosteriorSet(Posterior(**moved)), generator.to(device), critic.to(device)
 
     def fake(real, rng):
         return generator(generator.noise(len(real), real.values.shape[1], rng), real.num_atoms)
@@ -33,7 +44,15 @@ def game(seed, objective=None):
         critic_steps=2,
         learning_rate=1e-3,
     )
-    return Trainer(players, data, batch_size=4, rng=torch.Generator().manual_seed(seed), ema_decay=0.9)
+    return Trainer(players, data, batch_size=4, rng=torch.Generator(device).manual_seed(seed), ema_decay=0.9, **options)
+
+
+def close(found, expected, rel=1e-3, abs=1e-4):
+    """Stats are equal but for rounding. The critic's last bias has no gradient but that of rounding, of which Adam
+    makes whole steps; it shifts the generator's loss."""
+    free = {"generator_loss": 0.02}
+    assert found.keys() == expected.keys()
+    return all(found[k] == pytest.approx(v, rel=rel, abs=free.get(k, abs)) for k, v in expected.items())
 
 
 def floats(trainer, steps):
@@ -150,11 +169,11 @@ def test_players_take_turns_and_only_the_mover_changes():
     assert all(torch.equal(a, b) for a, b in zip(generator, weights["generator"], strict=True))
 
 
-def one_player(loss):
+def one_player(loss, **options):
     network = nn.Linear(1, 1, bias=False)
     nn.init.constant_(network.weight, 1.0)
     player = Player("fitter", network, lambda batch, rng: (loss(network, batch), {}), learning_rate=0.1)
-    return network, Trainer([player], torch.ones(4, 1), batch_size=2, rng=torch.Generator())
+    return network, Trainer([player], torch.ones(4, 1), batch_size=2, rng=torch.Generator(), **options)
 
 
 def test_a_non_finite_loss_stops_before_it_spoils_the_weights():
@@ -199,3 +218,248 @@ def test_average_warms_up_and_then_decays():
     average.update(network, step=1000)
     assert_close(average.network.weight.item(), 1 - (2 / 11) / 2)
     assert not average.network.weight.requires_grad
+
+
+# -- numbers that a run of before gave -----------------------------------------------------------------------------
+
+
+def test_the_same_seed_gives_the_losses_of_version_0_1():
+    """Recorded before processes could share batches and before losses could be looked at late."""
+    expected = [
+        {"wasserstein": -0.0147653, "gradient_penalty": 0.791253, "gradient_norm": 0.110543, "generator_loss": 0.34369},
+        {"wasserstein": -0.143241, "gradient_penalty": 0.778177, "gradient_norm": 0.118011, "generator_loss": 0.320324},
+        {"wasserstein": -0.0678825, "gradient_penalty": 0.74698, "gradient_norm": 0.135958, "generator_loss": 0.2449},
+    ]
+    for found, then in zip(floats(game(1), 3), expected, strict=True):
+        assert close(found, then, rel=2e-4, abs=2e-6)
+
+
+def test_posteriors_sampled_to_the_largest_are_samples_trimmed():
+    posterior = game(0).data
+    index = torch.tensor([1, 3, 4])  # of 2, 1 and 2 atoms, in a set of up to 3
+    batch = PosteriorSet(posterior)[index]
+    assert batch.largest == 2 and batch[:1].largest == 2
+    whole = posterior[index].sample(torch.Generator().manual_seed(1))
+    found = batch.sample(torch.Generator().manual_seed(1))
+    assert found.values.shape == (3, 2, 4) and torch.equal(found.values, whole.trim().values)
+    assert torch.equal(found.mask, whole.trim().mask)
+
+
+# -- looking late: what a GPU does, on the CPU -----------------------------------------------------------------------
+
+
+def weights(trainer):
+    return torch.cat([w.detach().flatten() for p in trainer.players for w in p.network.parameters()])
+
+
+def test_a_patient_trainer_plays_the_same_game():
+    at_once, patient = floats(game(1), 6), floats(game(1, patient=True), 6)
+    for one, two in zip(at_once, patient, strict=True):
+        assert close(two, one)
+
+
+def spoiled(trainer, call):
+    """The trainer, whose critic's loss of that call is NaN."""
+    honest, calls = trainer.players[0].loss, []
+
+    def loss(batch, rng):
+        calls.append(1)
+        value, stats = honest(batch, rng)
+        return (value * float("nan") if len(calls) == call else value), stats
+
+    trainer.players[0].loss = loss
+    return trainer
+
+
+def test_a_patient_trainer_changes_no_weight_after_a_loss_that_is_not_finite():
+    """NaN in the critic's second move of step 3. Ten steps are played; the weights are those before that move."""
+    clean = game(1, patient=True)
+    floats(clean, 2)
+    loss, _ = (clean._give_turn(clean.players[0]), clean.players[0].loss(clean._draw(), clean.rng))[1]
+    clean._update(clean.players[0], loss)
+    trainer = spoiled(game(1, patient=True), call=6)
+    floats(trainer, 10)
+    assert torch.equal(weights(trainer), weights(clean)) and torch.isfinite(weights(trainer)).all()
+    for _ in range(2):
+        with pytest.raises(NonFiniteLossError, match=r"^the critic's loss is nan at step 3$"):
+            trainer.check()
+    with pytest.raises(NonFiniteLossError, match="critic's loss is nan at step 3"):
+        list(trainer.train(steps=11))
+
+
+def test_a_patient_trainer_names_the_step_of_a_resumed_run():
+    first = game(1, patient=True)
+    floats(first, 4)
+    second = spoiled(game(2, patient=True), call=1)
+    second.load_state_dict(first.state_dict())
+    floats(second, 2)
+    with pytest.raises(NonFiniteLossError, match="critic's loss is nan at step 5"):
+        second.check()
+
+
+def test_a_gradient_that_is_not_finite_is_named_late_too():
+    _, trainer = one_player(lambda net, x: (net(x) * 0).square().mean().sqrt(), patient=True)
+    floats(trainer, 3)
+    with pytest.raises(NonFiniteLossError, match="the fitter's gradient is nan at step 1"):
+        trainer.check()
+
+
+def test_the_watch_keeps_the_first_break():
+    watch = Watch(torch.device("cpu"))
+    for loss, norm in ((1.0, 2.0), (3.0, float("inf")), (float("nan"), 1.0), (1.0, 1.0)):
+        watch.note(torch.tensor(loss), torch.tensor(norm))
+    assert watch.look() == Break(move=1, loss=3.0, norm=float("inf")) and float(watch.broken) == 1
+    fine = Watch(torch.device("cpu"))
+    fine.note(torch.tensor(1.0), torch.tensor(2.0))
+    assert fine.look() is None and float(fine.broken) == 0
+
+
+def test_a_state_goes_from_one_way_of_computing_to_the_other():
+    """What a CPU saved, a GPU goes on with, fused, and the other way round."""
+    plain, patient = game(1), game(2, patient=True)
+    floats(plain, 3), floats(patient, 1)
+    patient.load_state_dict(copy.deepcopy(plain.state_dict()))
+    assert all(group["fused"] for o in patient.optimizers.values() for group in o.param_groups)
+    one, two = floats(plain, 2), floats(patient, 2)
+    assert close(two[-1], one[-1])
+    plain.load_state_dict(copy.deepcopy(patient.state_dict()))
+    assert not any(group["fused"] for o in plain.optimizers.values() for group in o.param_groups)
+    floats(plain, 1)
+
+
+# -- bfloat16 ------------------------------------------------------------------------------------------------------
+
+
+def test_bf16_gives_nearly_the_losses_of_float32_and_stays_finite():
+    exact, rough = game(1), game(1, autocast=torch.bfloat16)
+    one, two = floats(exact, 1)[0], floats(rough, 1)[0]
+    assert two == pytest.approx(one, rel=0.05, abs=0.01) and two != one
+    assert all(math.isfinite(value) for stats in floats(rough, 40) for value in stats.values())
+    assert weights(rough).dtype == torch.float32
+    assert all(p.dtype == torch.float32 for p in rough.average.network.parameters())
+    state = rough.optimizers["critic"].state_dict()["state"]
+    assert all(t.dtype == torch.float32 for slot in state.values() for t in slot.values())
+
+
+def test_under_bf16_objectives_meet_scores_and_generated_latents_in_float32():
+    seen = {}
+
+    class Spy(WassersteinGP):
+        def critic_loss(self, critic, real, fake, rng):
+            seen.update(scores=critic(fake).dtype, fake=fake.values.dtype, real=real.values.dtype)
+            return super().critic_loss(critic, real, fake, rng)
+
+    floats(game(1, Spy(), autocast=torch.bfloat16), 1)
+    assert set(seen.values()) == {torch.float32}
+
+
+# -- the schedule of a lazy penalty --------------------------------------------------------------------------------
+
+
+def test_a_lazy_penalty_comes_every_fourth_move_across_steps_and_resumes():
+    """Two critic moves a step, a penalty every fourth: in the first move of steps 1, 3, 5."""
+    straight = floats(game(1, WassersteinGP(penalty_every=4)), 6)
+    assert ["gradient_penalty" in stats for stats in straight] == [True, False, True, False, True, False]
+    first = game(1, WassersteinGP(penalty_every=4))
+    floats(first, 1)
+    second = game(5, WassersteinGP(penalty_every=4))
+    second.load_state_dict(first.state_dict())
+    assert floats(second, 5) == straight[1:]
+
+
+def test_means_of_a_window_are_over_the_steps_that_had_the_stat():
+    from graphgan.cli.train import Window
+
+    window = Window()
+    for step in range(4):
+        window.add({"loss": torch.tensor(float(step))} | ({"penalty": torch.tensor(5.0)} if step == 0 else {}))
+    copy = Window()
+    copy.load_state_dict(window.state_dict())
+    assert all(isinstance(value, float) for value in window.state_dict()["sums"].values())
+    assert window.means() == copy.means() == {"loss": 1.5, "penalty": 5.0}
+    assert window.means() == {}
+    copy.load_state_dict({"sums": {"loss": 6.0}, "count": 4})  # what version 0.1 saved
+    assert copy.means() == {"loss": 1.5}
+
+
+# -- whole steps as a CUDA graph -----------------------------------------------------------------------------------
+
+
+def test_a_step_whose_capture_fails_goes_on_without(monkeypatch):
+    """Stand-ins for CUDA refuse to capture: the game is that of a trainer that never tried, and one line says so."""
+
+    class Refusing(contextlib.nullcontext):
+        def __enter__(self):
+            raise RuntimeError("operation not permitted when stream is capturing\nmore of it")
+
+    class Stream:
+        def wait_stream(self, other):
+            pass
+
+    monkeypatch.setattr(torch.cuda, "Stream", lambda device: Stream())
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda device: Stream())
+    monkeypatch.setattr(torch.cuda, "stream", contextlib.nullcontext)
+    monkeypatch.setattr(torch.cuda, "CUDAGraph", lambda: SimpleNamespace(register_generator_state=lambda rng: None))
+    monkeypatch.setattr(torch.cuda, "graph", lambda graph, stream: Refusing())
+    trainer, plain = game(1), game(1)
+    # Batches are dealt by generators of their own, as on a GPU.
+    trainer.dealer, plain.dealer = (torch.Generator().manual_seed(3) for _ in range(2))
+    restored = []
+    rng = SimpleNamespace(device=torch.device("cpu"), clone_state=lambda: "before", graphsafe_set_state=restored.append)
+    graph = StepGraph(trainer._play, rng, moves=3, batch_size=4)
+    found = []
+    with warnings.catch_warnings(record=True) as said:
+        for _ in range(WARM_UP + 3):
+            found.append({name: float(value) for name, value in graph(trainer._indices_of_a_step()).items()})
+            trainer.step += 1
+    (line,) = [str(warning.message) for warning in said]
+    assert line == (
+        "no CUDA graph of a training step, it is played without (operation not permitted when stream is capturing)"
+    )
+    assert restored == ["before"]
+    assert found == floats(plain, WARM_UP + 3)
+
+
+needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA GPU, and torch finds none here")
+
+
+@needs_gpu
+def test_captured_steps_equal_eager_ones_on_a_gpu():
+    eager, captured = game(1, device="cuda", equal=True), game(1, device="cuda", equal=True, capture=True)
+    one, two = floats(eager, 10), floats(captured, 10)
+    assert captured._graph is not None and captured._graph.graph is not None
+    for a, b in zip(one, two, strict=True):
+        assert close(b, a)
+    torch.testing.assert_close(weights(captured), weights(eager), rtol=1e-3, atol=1e-3)
+
+
+@needs_gpu
+def test_a_loss_that_is_not_finite_is_found_in_a_captured_step():
+    trainer = game(1, device="cuda", equal=True, capture=True)
+    floats(trainer, 5)
+    before = weights(trainer).clone()
+    with torch.no_grad():
+        trainer.data.posterior.mean.fill_(float("nan"))
+    floats(trainer, 3)
+    assert torch.equal(weights(trainer), before)
+    with pytest.raises(NonFiniteLossError, match="the critic's loss is nan at step 6"):
+        trainer.check()
+
+
+@needs_gpu
+def test_the_loop_on_a_gpu_waits_for_nothing():
+    trainer = game(1, device="cuda")
+    floats(trainer, 2)
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        for _ in itertools.islice(trainer.train(), 3):
+            pass
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+
+
+@needs_gpu
+def test_bf16_on_a_gpu_gives_nearly_the_losses_of_float32():
+    one = floats(game(1, device="cuda"), 1)[0]
+    two = floats(game(1, device="cuda", autocast=torch.bfloat16), 1)[0]
+    assert two == pytest.approx(one, rel=0.05, abs=0.01)

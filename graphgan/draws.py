@@ -1,0 +1,49 @@
+"""Random numbers for the items of a batch, of which this process may hold only a part; knows generators, no crystals.
+
+Several processes that train together (`Share`) hold the rows rank, rank + size, rank + 2 size ... of every batch and
+generators in one state. Each draws for the whole batch and keeps its rows: so two processes play the game that one
+process plays with the whole batch, number for number.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from graphgan.ranks import ALONE, Ranks
+
+
+class Share(torch.Generator):
+    """A torch.Generator of one of several processes that share every batch. They must have equal states and make equal
+    draws; what draws for its own rows with torch alone keeps that, but gets the same numbers in every process."""
+
+    def __new__(cls, device: torch.device | str = "cpu", ranks: Ranks = ALONE) -> Share:
+        return super().__new__(cls, device)  # type: ignore[call-arg]
+
+    def __init__(self, device: torch.device | str = "cpu", ranks: Ranks = ALONE) -> None:
+        self.ranks = ranks
+
+
+def ranks_of(rng: torch.Generator) -> Ranks:
+    """Who shares the batches that `rng` draws for."""
+    return rng.ranks if isinstance(rng, Share) else ALONE
+
+
+def normal(*shape: int, rng: torch.Generator, dtype: torch.dtype | None = None) -> Tensor:
+    """Standard normal numbers [B, ...] for the B items held here, on the device of rng."""
+    first, *rest = shape
+    ranks = ranks_of(rng)
+    drawn = torch.randn(first * ranks.size, *rest, generator=rng, device=rng.device, dtype=dtype)
+    return drawn[ranks.rank :: ranks.size]
+
+
+def uniform(n: int, rng: torch.Generator) -> Tensor:
+    """A number of [0, 1) for each of the n items held here [n], on the device of rng."""
+    ranks = ranks_of(rng)
+    return torch.rand(n * ranks.size, generator=rng, device=rng.device)[ranks.rank :: ranks.size]
+
+
+def fair(count: Tensor, rng: torch.Generator) -> Tensor:
+    """What a sum over parts of items (atoms, pairs) is divided by for a mean over the whole batch: the mean of `count`
+    over the processes, since their losses are averaged in turn. Alone, `count`."""
+    return ranks_of(rng).mean(count)

@@ -1,0 +1,157 @@
+"""`graphgan sample`, `export` and `models` as a user types them, with the shipped perovskites."""
+
+import csv
+import itertools
+import json
+import re
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from graphgan.cli import main
+from graphgan.data import read
+from graphgan.data.writing import write_structures
+
+NUMBER = re.compile(r"-?\d+\.\d+")
+
+
+def make(*words):
+    return main(["sample", "perov-5", *map(str, words)])
+
+
+def error_of(words, capsys):
+    assert main([str(word) for word in words]) == 2
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    return line.removeprefix("graphgan: error: ")
+
+
+def rows(path):
+    return list(csv.reader(path.open()))
+
+
+@pytest.mark.parametrize("form", ["a.csv", "a.zip", "a.json", "a.extxyz", "cifs"])
+def test_every_form_can_be_read_back(form, tmp_path, capsys):
+    assert make("-n", 7, "--out", tmp_path / form) == 0
+    assert "7 crystals made and written" in capsys.readouterr().err
+    found = read(tmp_path / form, check=False).structures
+    assert [len(structure) for structure in found] == [5] * 7
+    table = read(write_structures(found, tmp_path / "b.csv"), check=False).structures
+    for a, b in zip(found, table, strict=True):
+        np.testing.assert_allclose(a.distance_matrix, b.distance_matrix, atol=1e-7)
+
+
+def test_the_shards_of_a_table_are_the_table(tmp_path):
+    """Names, comments and elements to the letter, numbers to the last bits of float32."""
+    make("-n", 100, "--seed", 4, "--out", tmp_path / "whole.csv")
+    for i in (1, 2, 3):
+        make("-n", 100, "--seed", 4, "--shard", f"{i}/3", "--out", tmp_path / f"{i}.csv")
+    whole = rows(tmp_path / "whole.csv")
+    parts = [rows(tmp_path / f"{i}.csv")[1:] for i in (1, 2, 3)]
+    assert [len(part) for part in parts] == [33, 33, 34]
+    assert len({row[1] for row in whole[1:]}) == 100
+    for row, found in zip(whole[1:], itertools.chain(*parts), strict=True):
+        assert found[0] == row[0]
+        assert NUMBER.sub("", found[1]) == NUMBER.sub("", row[1])
+        numbers = [np.array([float(word) for word in NUMBER.findall(text)]) for text in (found[1], row[1])]
+        apart = numbers[0] - numbers[1]
+        # The volume has errors of float32 too; a coordinate may sit on either side of the border of the cell.
+        assert np.minimum(np.abs(apart), np.abs(np.abs(apart) - 1)).max() < 1e-4 * max(1, np.abs(numbers[1]).max())
+
+
+def test_few_are_the_first_of_many(tmp_path):
+    make("-n", 5, "--out", tmp_path / "few.csv")
+    make("-n", 70, "--out", tmp_path / "many.csv")
+    few, many = (read(tmp_path / name, check=False).structures for name in ("few.csv", "many.csv"))
+    for a, b in zip(few, many, strict=False):
+        assert a.species == b.species
+        np.testing.assert_allclose(a.lattice.matrix, b.lattice.matrix, atol=1e-4)
+
+
+@pytest.mark.parametrize("shard", ["0/4", "5/4", "1/0", "x", "1", "-1/4", "1/2/3", "1.5/4", " 1/4", "9" * 30 + "/4"])
+def test_a_wrong_shard_is_one_line(shard, tmp_path, capsys):
+    message = error_of(["sample", "perov-5", "-n", 8, f"--shard={shard}", "--out", tmp_path / "s.csv"], capsys)
+    assert message.removeprefix("--") == f"shard is {shard}, expected I/K with I from 1 to K, as in 2/4"
+    assert not (tmp_path / "s.csv").exists()
+
+
+def test_an_empty_shard_is_one_line(tmp_path, capsys):
+    words = ["sample", "perov-5", "-n", 3, "--shard", "1/5", "--out", tmp_path / "s.csv"]
+    assert error_of(words, capsys) == "shard 1/5 of 3 crystals is empty"
+
+
+def test_an_unknown_name_lists_the_models(tmp_path, capsys):
+    assert "nor a shipped model (perov-5" in error_of(["sample", "perov-6", "--out", tmp_path / "s"], capsys)
+    assert error_of(["models", "perov-6"], capsys).startswith("perov-6: no such model; there are perov-5")
+
+
+def test_what_is_there_is_refused_before_any_crystal_is_made(tmp_path, capsys, monkeypatch):
+    (tmp_path / "a.csv").write_text("kept")
+    monkeypatch.setattr("graphgan.sampling.Model._draw", lambda *_: pytest.fail("made crystals"))
+    assert "exists and is not empty" in error_of(["sample", "perov-5", "--out", tmp_path / "a.csv"], capsys)
+    assert (tmp_path / "a.csv").read_text() == "kept"
+
+
+@pytest.mark.parametrize("form", ["a.csv", "a.zip", "a.json", "a.extxyz"])
+def test_an_interrupt_leaves_no_half_file(form, tmp_path, monkeypatch):
+    from graphgan.sampling import Model
+
+    chunks = Model._chunks
+
+    def interrupted(*words):
+        yield from itertools.islice(chunks(*words), 1)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("graphgan.sampling.CHUNK", 64)
+    monkeypatch.setattr(Model, "_chunks", interrupted)
+    assert make("-n", 200, "--out", tmp_path / form) == 130
+    assert not list(tmp_path.iterdir())
+
+
+def test_symmetrised_samples_have_symmetry(tmp_path):
+    make("-n", 5, "--symmetrize", 0.2, "--out", tmp_path / "s.csv")
+    text = (tmp_path / "s.csv").read_text()
+    assert "symmetrized within 0.2 A" in text
+    assert max(s.get_space_group_info()[1] for s in read(tmp_path / "s.csv", check=False).structures) > 1
+
+
+def test_export_and_sample_again(tmp_path, capsys):
+    out = tmp_path / "new" / "small.pt"
+    assert main(["export", "perov-5", "--out", str(out)]) == 0
+    assert "perov-5, step 2500, 0.8 MB" in capsys.readouterr().err
+    assert error_of(["export", "perov-5", "--out", out], capsys) == f"{out}: exists; add --overwrite to replace it"
+    assert main(["export", "perov-5", "--out", str(out), "--overwrite"]) == 0
+    capsys.readouterr()
+    assert "must end in .pt" in error_of(["export", "perov-5", "--out", tmp_path / "m.csv"], capsys)
+    assert "neither a checkpoint" in error_of(["export", "nowhere", "--out", tmp_path / "m.pt"], capsys)
+    main(["sample", str(out), "-n", "3", "--out", str(tmp_path / "a.json")])
+    make("-n", 3, "--out", tmp_path / "b.json")
+    a, b = (json.loads((tmp_path / name).read_text()) for name in ("a.json", "b.json"))
+    assert [r["properties"]["comment"].split("model ")[1] for r in (a[0], b[0])] == [
+        "small, step 2500; seed 0",
+        "perov-5, step 2500; seed 0",
+    ]
+    assert [r["sites"] for r in a] == [r["sites"] for r in b]
+
+
+def test_models_are_listed_and_told(capsys):
+    assert main(["models"]) == 0
+    assert re.search(r"^perov-5 +Cubic perovskites", capsys.readouterr().out, flags=re.M)
+    assert main(["models", "Perov_5"]) == 0
+    told = capsys.readouterr().out
+    assert all(word in told for word in ("arXiv:2110.06197", "10.1039/C2EE22341D", "MIT", "4411", "sha256"))
+
+
+def test_a_fresh_process_samples_without_what_it_does_not_need(tmp_path):
+    """Each of these costs a tenth of a second or more to import; torch alone is needed."""
+    code = (
+        "import sys; from graphgan.cli import main\n"
+        f"main(['sample', 'perov-5', '-n', '3', '--out', {str(tmp_path / 'a.csv')!r}])\n"
+        "heavy = 'e3nn pymatgen scipy spglib matplotlib sympy torch_geometric tensorboard torch._dynamo sklearn'\n"
+        "heavy = set(heavy.split()) & set(sys.modules)\n"
+        "sys.exit(f'imported {heavy}' if heavy else 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert len(rows(tmp_path / "a.csv")) == 4
