@@ -1,6 +1,9 @@
 """Decoder: per-atom latents -> graph tensors, with every atom's directions averaged into positions on the way."""
 
+from __future__ import annotations
+
 import dataclasses
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -9,8 +12,10 @@ from graphgan.geometry import TAU, lattice_from_log_metric
 from graphgan.graph_tensor import GraphTensor
 from graphgan.latents import Latents
 from graphgan.networks.attention import SetTransformer, masked_mean
-from graphgan.networks.encoder import Encoder
 from graphgan.reconstruction import positions_from_directions
+
+if TYPE_CHECKING:
+    from graphgan.networks.encoder import Encoder
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
