@@ -99,7 +99,7 @@ class GraphTensor:
 
     def trim(self) -> GraphTensor:
         """The same crystals with no more padding than the largest needs."""
-        return self.pad(int(self.num_atoms.max()))
+        return self.pad(int(self.num_atoms.max()) if len(self) else 0)
 
     def permute(self, order: Tensor) -> GraphTensor:
         """The atoms of each crystal reordered by index [B, N]; padding must stay last."""

@@ -38,11 +38,16 @@ class Ranks:
         """Whether this process writes and speaks for all."""
         return self.rank == 0
 
-    def rows(self, batch_size: int) -> int:
-        """How many rows of a batch each process takes; RankError if they do not divide."""
-        if batch_size % self.size:
-            raise RankError(f"batches of {batch_size} do not divide among {self.size} processes")
-        return batch_size // self.size
+    def batch_size(self, wanted: int, available: int) -> int:
+        """Items in a batch of all processes together, as many for each: `wanted`, or what a smaller set has.
+
+        RankError if `wanted` does not divide, or if there are fewer items than processes.
+        """
+        if wanted % self.size:
+            raise RankError(f"a batch_size of {wanted} does not divide among {self.size} processes")
+        if available < self.size:
+            raise RankError(f"{available} items are too few for {self.size} processes")
+        return min(wanted, available - available % self.size)
 
     def any(self, flag: bool) -> bool:
         """Whether any process says so: the same answer for all, who wait for each other, but for no GPU."""

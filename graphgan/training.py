@@ -120,8 +120,7 @@ class Trainer:
             raise ValueError("there is nothing to train on")
         self.players, self.data, self.rng = players, data, rng
         self.ranks = ranks_of(rng)
-        self.batch_size = min(batch_size, len(data))
-        self.ranks.rows(self.batch_size)
+        self.batch_size = self.ranks.batch_size(batch_size, len(data))
         # Items of one size need no sorting.
         self.sizes = None if sizes is None or len(sizes.unique()) == 1 else sizes.cpu()
         on_gpu = rng.device.type == "cuda"
@@ -272,15 +271,21 @@ class Trainer:
             self._load_optimizer(self.optimizers[player.name], state["optimizers"][player.name])
         self.average.network.load_state_dict(state["average"])
         self.step = self._watched_from = state["step"]
-        if self.dealer is not self.rng and "dealer" in state:  # absent from files of before
-            self.dealer.set_state(state["dealer"].cpu())
-        self.rng.set_state(state["rng"].cpu())
-        self._dealt = state.get("dealt", self._dealt[:0]).cpu()  # absent from files of before
+        self.watch.forget()
+        for name, rng in {"dealer": self.dealer, "rng": self.rng}.items():
+            kept = state[name].cpu()
+            if kept.shape == rng.get_state().shape:
+                rng.set_state(kept)
+            else:  # of another kind of device, which cannot go on with these numbers
+                rng.manual_seed(rng.initial_seed() + self.step)
+        dealt = state["dealt"].cpu()
+        self._dealt = dealt if dealt.shape[1:] == (self.batch_size,) else self._dealt[:0]
 
     @staticmethod
     def _load_optimizer(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
-        """Its numbers from the file, but its way of computing from here: the file may be of another device."""
-        ways = {name: optimizer.defaults[name] for name in ("fused", "capturable", "foreach")}
+        """Its numbers from the file, but its way of computing from here: the file may be of another device, and the
+        learning rate another one now."""
+        ways = {name: optimizer.defaults[name] for name in ("fused", "capturable", "foreach", "lr", "betas")}
         optimizer.load_state_dict({**state, "param_groups": [{**group, **ways} for group in state["param_groups"]]})
 
 

@@ -29,6 +29,11 @@ class Watch:
         self.broken = torch.zeros((), device=device)
         self._seen = torch.zeros(3, dtype=torch.float64, device=device)  # moves, loss, norm; after a break, that of it
 
+    def forget(self) -> None:
+        """Begin again with move 0."""
+        self.broken.zero_()
+        self._seen.zero_()
+
     @torch.no_grad()
     def note(self, loss: Tensor, norm: Tensor) -> None:
         """Take loss and gradient norm of the next move."""

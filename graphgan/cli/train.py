@@ -98,7 +98,7 @@ class Run:
         self.ranks = join(device)
         for stage in STAGES:
             if config.stage_share(stage) > 0:  # a size that does not divide should not wait for its stage
-                self.ranks.rows(min(getattr(config, stage).batch_size, len(crystals)))
+                self.ranks.batch_size(getattr(config, stage).batch_size, len(crystals))
         self.config, self.encoding, self.folder, self.device = config, encoding, folder, device
         self.crystals, self.validation = crystals.to(device), validation.to(device)
         self.judge, self.match = judge, match
@@ -152,8 +152,9 @@ class Run:
         self.stage, self.finished, self.seconds = content["stage"], content["finished"], content["seconds"]
         self.window.load_state_dict(content["window"])
         self.best_score = content["best_score"]
-        for name, module in self.networks.modules().items():
-            module.load_state_dict(content["networks"][name])
+        with _of_this_version(path):
+            for name, module in self.networks.modules().items():
+                module.load_state_dict(content["networks"][name])
         if self.finished and self.stage == self._last_stage() and self._budget_left(content["trainer"]["step"]):
             self.finished = False  # the run was over, and has been given more
         if self.finished:
@@ -195,6 +196,7 @@ class Run:
                 trainer.check()
                 self._log_window(board)
             if stage != "autoencoder" and trainer.step % self.config.evaluate_every == 0:
+                trainer.check()  # by all processes: one that leaves alone would keep the others waiting
                 self._evaluate(board)
             if trainer.step % self.config.checkpoint_every == 0:
                 self._save()
@@ -354,6 +356,17 @@ class Run:
         if self._stop:
             raise KeyboardInterrupt  # asked twice: now, with the last checkpoint kept
         self._stop = True
+
+
+@contextlib.contextmanager
+def _of_this_version(path: Path) -> Iterator[None]:
+    """Weights that do not fit networks of the same arguments were saved by another version."""
+    try:
+        yield
+    except RuntimeError:
+        raise CheckpointError(
+            f"{path}: of another version of graphgan, whose networks were others; start anew"
+        ) from None
 
 
 def read_log(path: Path) -> list[dict[str, Any]]:

@@ -42,7 +42,7 @@ class PeriodicEdges(nn.Module):
         self.register_buffer("centers", torch.linspace(0.0, cutoff, num_radial + 1)[1:] - 0.5 * cutoff / num_radial)
 
     def forward(self, directions: Tensor, lattice: Tensor, mask: Tensor) -> list[Tensor]:
-        num_crystals, _, num, _ = directions.shape
+        num = directions.shape[-1]
         first, second = torch.triu_indices(num, num, device=directions.device)
         delta = wrap(directions.flatten(2).index_select(2, first * num + second).mT)  # [B, P, 3]
         pair, vectors, fractional = self._near_images(delta, lattice, mask[:, first] & mask[:, second])
@@ -54,11 +54,11 @@ class PeriodicEdges(nn.Module):
         def summed(values: Tensor) -> Tensor:
             """Numbers of the images [X, n] -> sums over the images of every pair [B, X, N, N]."""
             sums = values.new_zeros(delta.shape[:2].numel(), len(values)).index_add(0, pair, transposed(values))
-            sums = sums.view(num_crystals, -1, len(values)).mT
+            sums = sums.view(*delta.shape[:2], len(values)).mT
             return sums.index_select(2, pair_of.flatten()).unflatten(2, (num, num))
 
         shells = radial.unflatten(0, (self.num_shells, -1)).sum(1)
-        opposite = 1.0 - 2.0 * torch.ones_like(directions[0, 0]).tril(-1)  # -1 where j sees i as i sees j, mirrored
+        opposite = 1.0 - 2.0 * directions.new_ones(num, num).tril(-1)  # -1 where j sees i as i sees j, mirrored
         edges = [summed(radial)[:, :, None]]
         for part, degree in zip(harmonics.split(dims(self.irreps)), self.irreps.ls, strict=True):
             edge = summed((shells[:, None] * part).flatten(0, 1)).unflatten(1, (self.num_shells, -1))
@@ -221,7 +221,7 @@ class EquivariantTrunk(nn.Module):
         angles = (directions[:, :, None] * self.frequencies[:, None, None]).flatten(1, 2).flatten(2)
         of_cos, of_sin, of_radial = self.pairs
         weights = of_cos @ torch.cos(angles) + of_sin @ torch.sin(angles) + of_radial @ radial.flatten(2)
-        return weights.view(len(directions), -1, self.channels, *directions.shape[2:]).unbind(1)
+        return weights.unflatten(2, directions.shape[2:]).unflatten(1, (-1, self.channels)).unbind(1)
 
 
 def dims(irreps: o3.Irreps) -> list[int]:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 from pymatgen.core import Lattice, Structure
 
+from graphgan.checkpoint import load_checkpoint, save_checkpoint
 from graphgan.cli import main
 from graphgan.data import read, write_structures
 
@@ -146,6 +148,19 @@ def test_a_run_goes_on_only_with_its_own_data_and_networks(run, data, tmp_path, 
         assert main(["train", *words, "--out", str(run), "--resume", "--quiet"]) == 2
         assert message in capsys.readouterr().err
     assert before == {p.name: p.read_bytes() for p in run.iterdir() if p.is_file() and p.name != "skipped.csv"}
+
+
+def test_weights_of_another_version_are_one_line(run, data, tmp_path, capsys):
+    folder = tmp_path / "run"
+    shutil.copytree(run, folder)
+    last = folder / "checkpoints" / "last.pt"
+    content = load_checkpoint(last)
+    encoder = content["networks"]["encoder"]
+    content["networks"]["encoder"] = {name.replace("trunk.", "stem."): value for name, value in encoder.items()}
+    del content["format"]
+    save_checkpoint(last, content)
+    assert main(["train", str(data), "--out", str(folder), "--resume", "--steps", "20", "--quiet"]) == 2
+    assert "last.pt: of another version of graphgan, whose networks were others" in capsys.readouterr().err
 
 
 def test_a_resumed_run_remembers_its_validation_set(data, tmp_path):

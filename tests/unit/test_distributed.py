@@ -252,9 +252,16 @@ def test_a_share_is_a_generator_like_any_other():
 
 
 def test_a_batch_that_does_not_divide_is_one_line():
-    with pytest.raises(RankError, match=r"^batches of 6 do not divide among 4 processes$"):
+    with pytest.raises(RankError, match=r"^a batch_size of 6 does not divide among 4 processes$"):
         latent_game(WassersteinGP(), Ranks(0, 4))
-    assert Ranks(2, 3).rows(6) == 2 and not Ranks(2, 3).first
+    with pytest.raises(RankError, match=r"^2 items are too few for 3 processes$"):
+        Ranks(0, 3).batch_size(6, 2)
+
+
+def test_a_set_smaller_than_a_batch_gives_up_its_remainder():
+    assert Ranks(2, 3).batch_size(6, 100) == 6
+    assert Ranks(2, 3).batch_size(60, 50) == 48
+    assert ALONE.batch_size(60, 50) == 50
 
 
 def test_without_torchrun_a_process_is_alone(monkeypatch):

@@ -146,6 +146,11 @@ def test_encoder_and_graph_critic_have_every_symmetry(crystals):
     assert_invariant(GraphCritic(4, **SMALL), crystals)
 
 
+def test_a_batch_of_no_crystals_has_no_scores(crystals):
+    assert GraphCritic(4, **SMALL)(crystals[[]]).shape == (0,)
+    assert crystals[[]].trim().species.shape == (0, 0, 4)
+
+
 def test_latent_critic_is_invariant_to_order_and_padding():
     critic, latents = LatentCritic(hidden=16, layers=2), random_latents()
     expected = critic(latents)

@@ -88,6 +88,54 @@ class Drawn:
         return torch.ones(len(index), 1)
 
 
+def test_a_learning_rate_given_at_resume_holds():
+    first = game(1)
+    floats(first, 2)
+    second = game(1)
+    for player in second.players:
+        second.optimizers[player.name] = torch.optim.Adam(player.network.parameters(), lr=1e-7, betas=(0.5, 0.9))
+    second.load_state_dict(copy.deepcopy(first.state_dict()))
+    group = second.optimizers["critic"].param_groups[0]
+    assert (group["lr"], group["betas"]) == (1e-7, (0.5, 0.9))
+    before = copy.deepcopy(second.players[0].network.state_dict())
+    floats(second, 1)
+    for name, value in second.players[0].network.state_dict().items():
+        assert_close(value, before[name], atol=1e-5, rtol=0)
+
+
+def test_batches_dealt_before_another_batch_size_are_dealt_anew():
+    trainer = drawing(torch.arange(1000) % 7)[1]
+    next(trainer._indices())
+    state = copy.deepcopy(trainer.state_dict())
+    assert len(state["dealt"])
+    again = drawing(torch.arange(1000) % 7)[1]
+    again.batch_size += 1
+    again.load_state_dict(state)
+    assert len(next(again._indices())) == trainer.batch_size + 1
+
+
+def test_a_state_of_another_kind_of_device_goes_on_with_other_numbers():
+    trainer = game(1)
+    floats(trainer, 2)
+    state = copy.deepcopy(trainer.state_dict())
+    state["rng"] = torch.zeros(16, dtype=torch.uint8)  # as long as a CUDA generator's
+    again = game(1)
+    again.load_state_dict(state)
+    assert again.step == 2 and len(floats(again, 4)) == 4
+    assert again.rng.initial_seed() == 3
+
+
+def test_the_step_of_a_break_counts_from_the_state_taken_over():
+    trainer = game(1)
+    state = copy.deepcopy(trainer.state_dict())
+    floats(trainer, 5)
+    trainer.load_state_dict(state)
+    with torch.no_grad():
+        next(trainer.players[0].network.parameters()).fill_(math.nan)
+    with pytest.raises(NonFiniteLossError, match=r"at step 1$"):
+        floats(trainer, 1)
+
+
 def drawing(sizes, seed=0):
     data = Drawn(1000)
     player = Player("p", nn.Linear(1, 1), lambda batch, rng: (batch.mean() * 0, {}), 0.1)
