@@ -151,8 +151,7 @@ class CrystalSet:
         if isinstance(index, int):
             raise TypeError("index a CrystalSet with a slice, list or tensor; it gives a batch")
         if isinstance(index, slice):
-            start, stop, step = index.indices(len(self))
-            return torch.arange(start, max(start, stop), step)
+            return torch.tensor(range(*index.indices(len(self))), dtype=torch.int64)
         chosen = torch.as_tensor(index).cpu()
         return chosen.nonzero()[:, 0] if chosen.dtype == torch.bool else chosen.long()
 

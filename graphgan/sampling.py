@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterator
+from operator import index as whole
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -20,7 +21,7 @@ import torch
 from torch import Tensor
 
 from graphgan.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
-from graphgan.data.crystals import Crystal
+from graphgan.data.crystals import Crystal, atomic_number
 from graphgan.encodings import GraphEncoding
 from graphgan.encodings.arrays import to_crystals, to_structures
 from graphgan.errors import UserError
@@ -30,12 +31,15 @@ from graphgan.models import find_model, list_models
 from graphgan.networks import Decoder, Generator, Noise
 
 if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
     from pymatgen.core import Structure
 
 BLOCK = 64
 """Crystals whose random numbers are drawn together. A part of the meaning of a seed."""
 CHUNK = 64 * BLOCK
 """Crystals that are drawn and sorted by size at a time: what a stream holds in memory."""
+MOST = 2**63 - 1
+"""Crystals that can be asked for at once: their numbers are indices of the machine."""
 PAIRS = {"cpu": 2**14, "cuda": 2**20}
 """Pairs of atoms in one network pass: on a CPU, more no longer fits into its cache."""
 
@@ -66,6 +70,11 @@ class Model:
     precision: Precision = "float32"
     _compiled: Callable[..., tuple[GraphTensor, Tensor]] | None = None
 
+    @property
+    def condition_dim(self) -> int:
+        """C, the numbers to condition a crystal on; 0 for a model trained without a condition."""
+        return self.generator.embed_crystal.in_features - 1 - self.generator.crystal_noise
+
     # -- crystals ------------------------------------------------------------------------------------------------------
 
     def sample(
@@ -75,15 +84,16 @@ class Model:
         seed: int = 0,
         shard: tuple[int, int] = (1, 1),
         num_atoms: int | None = None,
-        condition: Tensor | None = None,
+        condition: ArrayLike | Tensor | None = None,
     ) -> list[Structure | None]:
         """`n` crystals, or the slice `shard` = (i, k) of them, i from 1 to k; None where what was generated is no
         crystal.
 
         The same seed gives the same crystals on the same machine, and the first of many are those of few. The slices
         of 1/k to k/k make up the whole; their sizes differ by at most one. `num_atoms` fixes the atom count, else it is
-        drawn from the training distribution; `condition` [n, C] is for models trained with one. SamplingError, a
-        ValueError, for a count, seed or shard that cannot be.
+        drawn from the training distribution; `condition` [n, C], real numbers, is for models trained with one, and
+        those need it. SamplingError, a ValueError, for a count, seed, shard or condition that cannot be; TypeError for
+        a count or a seed that is no integer.
         """
         chunks = self.stream(n, seed=seed, shard=shard, num_atoms=num_atoms, condition=condition)
         return to_structures([crystal for chunk in chunks for crystal in chunk])
@@ -95,7 +105,7 @@ class Model:
         seed: int = 0,
         shard: tuple[int, int] = (1, 1),
         num_atoms: int | None = None,
-        condition: Tensor | None = None,
+        condition: ArrayLike | Tensor | None = None,
     ) -> Iterator[list[Crystal | None]]:
         """The crystals of `sample` in lists of at most CHUNK, as bare arrays (`graphgan.data.crystals.Crystal`), the
         first atom at the origin.
@@ -103,7 +113,7 @@ class Model:
         Nothing is kept, so n may be in the millions; `write_structures` takes arrays, `to_structures` of
         `graphgan.encodings.arrays` makes them Structures.
         """
-        rows = self._rows(n, seed, shard, num_atoms, condition)
+        rows, condition = self._rows(n, seed, shard, num_atoms), self._condition(n, condition)
         return map(self._crystals, self._chunks(rows, seed, num_atoms, condition))
 
     def sample_graphs(
@@ -113,11 +123,11 @@ class Model:
         seed: int = 0,
         shard: tuple[int, int] = (1, 1),
         num_atoms: int | None = None,
-        condition: Tensor | None = None,
+        condition: ArrayLike | Tensor | None = None,
     ) -> tuple[GraphTensor, Tensor]:
         """The crystals of `sample` as graph tensors, and the consistency residual [n] of the directions they were
         averaged from (`graphgan.reconstruction.consistency`: fractional; 0 when all atoms agree)."""
-        rows = self._rows(n, seed, shard, num_atoms, condition)
+        rows, condition = self._rows(n, seed, shard, num_atoms), self._condition(n, condition)
         parts = []
         for passes in self._chunks(rows, seed, num_atoms, condition):
             places, graphs, residuals = zip(*passes, strict=True)
@@ -152,18 +162,31 @@ class Model:
 
     # -- how they are made ---------------------------------------------------------------------------------------------
 
-    def _rows(
-        self, n: int, seed: int, shard: tuple[int, int], num_atoms: int | None, condition: Tensor | None
-    ) -> range:
+    def _rows(self, n: int, seed: int, shard: tuple[int, int], num_atoms: int | None) -> range:
         """The numbers of the crystals asked for; SamplingError where the question makes no sense."""
         rows = shard_rows(n, shard)
-        if not 0 <= seed < 2**64:
+        if not 0 <= whole(seed) < 2**64:
             raise SamplingError(f"seed is {seed}, expected 0 or more and below 2**64")
-        if num_atoms is not None and not 1 <= num_atoms <= self.encoding.max_atoms:
+        if num_atoms is not None and not 1 <= whole(num_atoms) <= self.encoding.max_atoms:
             raise SamplingError(f"num_atoms is {num_atoms}, this model makes 1 to {self.encoding.max_atoms}")
-        if condition is not None and len(condition) != n:
-            raise SamplingError(f"condition has {len(condition)} rows for {n} crystals")
         return rows
+
+    def _condition(self, n: int, condition: ArrayLike | Tensor | None) -> Tensor | None:
+        """A condition [n, C] as the networks take it, on the CPU; SamplingError where it is not the model's."""
+        width = self.condition_dim
+        if condition is None:
+            if width:
+                raise SamplingError(f"this model was trained with a condition: give one, of shape ({n}, {width})")
+            return None
+        if not width:
+            raise SamplingError("a condition is given, but this model was trained without one")
+        try:
+            numbers = torch.as_tensor(condition, dtype=torch.float32, device="cpu").detach()
+        except (TypeError, ValueError, RuntimeError):  # strings, or rows of different lengths
+            raise SamplingError(f"condition is no table of numbers, expected shape ({n}, {width})") from None
+        if numbers.shape != (n, width):
+            raise SamplingError(f"condition has shape {tuple(numbers.shape)}, expected ({n}, {width})")
+        return numbers
 
     @torch.inference_mode()
     def _chunks(self, rows: range, seed: int, num_atoms: int | None, condition: Tensor | None) -> Iterator[list[Pass]]:
@@ -243,10 +266,13 @@ class Model:
 
 
 def shard_rows(n: int, shard: tuple[int, int]) -> range:
-    """The numbers of the crystals in slice (i, k) of n, contiguous; SamplingError where there is no such slice."""
-    index, count = shard
+    """The numbers of the crystals in slice (i, k) of n, contiguous; SamplingError where there is no such slice,
+    TypeError for what is no integer."""
+    n, index, count = whole(n), whole(shard[0]), whole(shard[1])
     if n < 1:
         raise SamplingError(f"cannot sample {n} crystals")
+    if n > MOST:
+        raise SamplingError("cannot sample 2**63 crystals or more")
     if not 1 <= index <= count:
         raise SamplingError(f"shard is {index}/{count}, expected I/K with I from 1 to K, as in 2/4")
     rows = range(n * (index - 1) // count, n * index // count)
@@ -259,21 +285,25 @@ def load_model(source: str | Path, device: torch.device | str = "cpu", *, precis
     """The model of a run folder (its best checkpoint, else its last), of a checkpoint, of a file of `Model.save`, or
     one that comes with graphgan by its name (`graphgan.models`). A path wins over a name.
 
-    Raises CheckpointError, one line, when there is none or when it has no generator yet.
+    Raises CheckpointError, one line, when there is none, when it is damaged or when it has no generator yet.
     """
     path = find_checkpoint(source)
     content = load_checkpoint(path, device)
     try:
         arguments, weights = content["arguments"], content["weights"]
+        if not isinstance(weights, dict):
+            raise TypeError("weights is no table")
         if "generator" not in weights:
             stage = content["stage"]
             raise CheckpointError(f"{path}: still in its {stage} stage, there is no generator to sample from")
         generator, decoder = Generator(**arguments["generator"]), Decoder(**arguments["decoder"])
         generator.load_state_dict(weights["generator"])
         decoder.load_state_dict(weights["decoder"])
+        encoding = GraphEncoding(**content["encoding"])
+        _check(encoding, generator, decoder)
         return Model(
             name=content.get("name", Path(source).name),
-            encoding=GraphEncoding(**content["encoding"]),
+            encoding=encoding,
             generator=generator.to(device).eval().requires_grad_(False),
             decoder=decoder.to(device).eval().requires_grad_(False),
             config=content["config"],
@@ -281,9 +311,29 @@ def load_model(source: str | Path, device: torch.device | str = "cpu", *, precis
             arguments=arguments,
             precision=precision,
         )
-    except (KeyError, TypeError, RuntimeError) as error:  # RuntimeError: weights of another shape
+    except CheckpointError:
+        raise
+    except Exception as error:  # constructors and load_state_dict raise whatever the damage leads to
         cause = " ".join(str(error).split())[:120]
         raise CheckpointError(f"{path}: not a model of this version ({type(error).__name__}: {cause})") from None
+
+
+def _check(encoding: GraphEncoding, generator: Generator, decoder: Decoder) -> None:
+    """ValueError where parts that are sound by themselves do not belong together: sampling would fail over them."""
+    for element in encoding.elements:
+        atomic_number(element)
+    if len(encoding.elements) != decoder.species.out_features:
+        raise ValueError(f"{len(encoding.elements)} elements, weights for {decoder.species.out_features}")
+    counts = np.array(encoding.atom_counts)
+    if counts.shape != (encoding.max_atoms + 1,) or not (counts >= 0).all() or not 0 < counts.sum() < np.inf:
+        raise ValueError("atom_counts are not the frequencies of 0 to max_atoms atoms")
+    if encoding.max_atoms > generator.embed_slots.num_embeddings:
+        raise ValueError(f"max_atoms is {encoding.max_atoms}, weights for {generator.embed_slots.num_embeddings}")
+    if generator.head.out_features != decoder.embed.in_features:
+        raise ValueError(f"latents of {generator.head.out_features} numbers, a decoder of {decoder.embed.in_features}")
+    conditions = generator.embed_crystal.in_features - generator.crystal_noise, decoder.embed_crystal.in_features
+    if conditions[0] != conditions[1]:
+        raise ValueError("generator and decoder were made for conditions of different width")
 
 
 def find_checkpoint(source: str | Path) -> Path:

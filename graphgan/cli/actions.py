@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
 import os
 import re
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
     from pymatgen.core import Structure
 
     from graphgan.data.crystals import Crystal
+
+DECODED = 1000
+"""Crystals that `graphgan decode` holds at a time."""
 
 
 def sample(command: Sample) -> int:
@@ -41,6 +45,8 @@ def sample(command: Sample) -> int:
     most = model.encoding.max_atoms
     if command.num_atoms is not None and not 1 <= command.num_atoms <= most:
         raise CommandError(f"--num-atoms is {command.num_atoms}, this model makes 1 to {most}")
+    if model.condition_dim:
+        raise CommandError(f"{command.model}: was trained with a condition, which only Model.sample in Python can take")
     if command.compile:
         model.compile()
     comment = f"graphgan {__version__}; model {model.name}, step {model.step}; seed {command.seed}"
@@ -142,13 +148,30 @@ def decode(command: Decode) -> int:
     """`graphgan decode`."""
     from graphgan.data import write_structures
     from graphgan.encodings import GraphEncoding
+    from graphgan.encodings.arrays import to_crystals
 
     encoding, crystals = GraphEncoding.load(command.data)
-    parts = (crystals[start : start + 1000] for start in range(0, len(crystals), 1000))
-    structures = [structure for part in parts for structure in encoding.decode(part)]
-    comment = f"graphgan {__version__}; decoded from {command.data.name}"
-    write_structures(structures, command.out, comment=comment, progress=True, overwrite=command.overwrite)
-    say(f"{len(structures)} crystals: {command.out}")
+    # From the stored positions, chunk by chunk: the directions of all pairs are not needed, nor all crystals at once.
+    chunks = (slice(start, start + DECODED) for start in range(0, len(crystals), DECODED))
+    made = (
+        to_crystals(
+            encoding.elements,
+            crystals.species[chunk].numpy(),
+            crystals.frac_coords[chunk].numpy(),
+            crystals.lattice[chunk].numpy(),
+            crystals.sizes[chunk].numpy(),
+        )
+        for chunk in chunks
+    )
+    write_structures(
+        itertools.chain.from_iterable(made),
+        command.out,
+        comment=f"graphgan {__version__}; decoded from {command.data.name}",
+        progress=True,
+        overwrite=command.overwrite,
+        total=len(crystals),
+    )
+    say(f"{len(crystals)} crystals: {command.out}")
     return 0
 
 

@@ -41,7 +41,8 @@ def key_of(files: Iterable[tuple[str, Path]], options: object) -> str:
                 content = hashlib.file_digest(file, "sha256").digest()
         except OSError as error:
             content = str(error.strerror).encode()
-        for part in (name.encode(), content):
+        # A file name of bytes that are no UTF-8 holds surrogates.
+        for part in (name.encode("utf-8", "surrogatepass"), content):
             digest.update(len(part).to_bytes(8, "little"))
             digest.update(part)
     return digest.hexdigest()[:40]

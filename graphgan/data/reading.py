@@ -59,7 +59,7 @@ class ReadResult:
 
     def write_skipped(self, path: Path) -> None:
         """Write the skipped entries as a table with columns entry and reason."""
-        with open(path, "w", newline="", encoding="utf-8") as file:
+        with open(path, "w", newline="", encoding="utf-8", errors="backslashreplace") as file:
             table = csv.writer(file)
             table.writerow(("entry", "reason"))
             table.writerows((skipped.entry, skipped.reason) for skipped in self.skipped)

@@ -9,6 +9,7 @@ import json
 import math
 import os
 import re
+import shutil
 import tempfile
 import zipfile
 from collections.abc import Callable, Iterable, Iterator, Sized
@@ -136,7 +137,8 @@ def write_structures(
     entry, so that it stays in every metric's denominator.
 
     `structures` may be a generator: nothing is kept, and none is asked for before `out` is known to be free. A file
-    appears under its name only when it is whole. The first is number `first`; `total` is for the bar.
+    appears under its name only when it is whole, and so do all in a folder; what is overwritten stays until then.
+    The first is number `first`; `total` is for the bar.
 
     Raises DataError where `out` exists and is not empty, unless `overwrite`, and where the suffix is unknown.
     """
@@ -191,13 +193,28 @@ def _umask() -> int:
 
 
 def _write_folder(crystals: "Crystals", folder: Path, comment: str | None) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    for stale in folder.glob("[0-9]*.cif"):  # of an earlier, longer sampling
-        if re.fullmatch(r"\d{6,}\.cif", stale.name):
-            stale.unlink()
-    for name, text in _cifs(crystals, comment):
-        with open(f"{folder}/{name}.cif", "wb", buffering=0) as file:
-            file.write(text.encode())
+    # Inside a folder that is there already: its neighbours may be on another disk, or not ours to write to.
+    there = folder.is_dir()
+    near = folder if there else folder.parent
+    near.mkdir(parents=True, exist_ok=True)
+    unfinished = tempfile.mkdtemp(dir=near, prefix=f".{folder.name}-")
+    try:
+        for name, text in _cifs(crystals, comment):
+            with open(f"{unfinished}/{name}.cif", "wb", buffering=0) as file:
+                file.write(text.encode())
+        if not there:
+            os.chmod(unfinished, 0o777 & ~_umask())
+            os.rename(unfinished, folder)
+            return
+        for stale in folder.glob("[0-9]*.cif"):  # of an earlier, longer sampling
+            if re.fullmatch(r"\d{6,}\.cif", stale.name):
+                stale.unlink()
+        for file_name in os.listdir(unfinished):
+            os.replace(f"{unfinished}/{file_name}", f"{folder}/{file_name}")
+        os.rmdir(unfinished)
+    except BaseException:
+        shutil.rmtree(unfinished, ignore_errors=True)
+        raise
 
 
 def _write_zip(crystals: "Crystals", file: IO[bytes], comment: str | None) -> None:
@@ -218,11 +235,12 @@ def _write_csv(crystals: "Crystals", file: IO[bytes], comment: str | None) -> No
 
 
 def _write_json(crystals: "Crystals", file: IO[bytes], comment: str | None) -> None:
+    file.write(b"[")
     for number, (_, crystal) in enumerate(crystals):
         record = None if crystal is None else _record(crystal)
         if record is not None and comment is not None:
             record["properties"] = {**(record.get("properties") or {}), "comment": comment}
-        file.write((",\n" if number else "[\n").encode() + json.dumps(record, default=float).encode())
+        file.write((",\n" if number else "\n").encode() + json.dumps(record, default=float).encode())
     file.write(b"\n]\n")
 
 

@@ -97,8 +97,8 @@ class GraphEncoding:
         other name, to a folder whose arrays are memory-mapped by `load`. `encode_to_disk` of
         `graphgan.encodings.streaming` writes sets that never were in memory.
 
-        The set appears whole or not at all. EncodingError before `fit`, ValueError for another number of ids than
-        crystals.
+        The set appears whole or not at all, and replaces a set that stands there. EncodingError before `fit` and for
+        a folder that holds a set and anything else, ValueError for another number of ids than crystals.
         """
         if not self.elements or not self.atom_counts:
             raise EncodingError("fit the encoding before saving with it")

@@ -11,9 +11,11 @@ import json
 import math
 import os
 import shutil
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 
@@ -26,10 +28,21 @@ FACTS, IDS, SKIPPED = "encoding.json", "ids.txt", "skipped.csv"
 """Files of a folder beside the arrays: what is known of the whole set, a name a line, what was left out."""
 ROWS = ("species", "frac_coords", "lattice", "num_atoms", "condition")
 """The arrays with a row for every crystal; .npy files in a folder."""
+_FILES = frozenset((FACTS, IDS, SKIPPED, *(f"{name}.npy" for name in ROWS)))
 _CHUNK = 65_536
 _CHECKED = "graphgan_encoding"
 # All that numpy, zipfile and json were seen to raise on cut or altered files.
-_DAMAGE = (OSError, EOFError, zipfile.BadZipFile, zlib.error, ValueError, TypeError, SyntaxError, NotImplementedError)
+_DAMAGE = (
+    OSError,
+    EOFError,
+    zipfile.BadZipFile,
+    zlib.error,
+    ValueError,
+    TypeError,
+    SyntaxError,
+    tokenize.TokenError,
+    NotImplementedError,
+)
 
 
 class EncodingError(UserError):
@@ -69,7 +82,11 @@ def read_arrays(path: Path | str) -> dict[str, np.ndarray]:
 
 
 def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
-    """Write a set as an .npz, by its name, or else as a folder. It appears whole or not at all."""
+    """Write a set as an .npz, by its name, or else as a folder. It appears whole or not at all.
+
+    EncodingError for a folder that holds an encoded set and anything else.
+    """
+    path = _place(path)
     unfinished = path.with_name(f".{path.name}.writing")
     try:
         if path.suffix == ".npz":
@@ -84,7 +101,7 @@ def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
                 np.save(unfinished / f"{name}.npy", arrays[name])
         if "ids" in arrays:
             lines = (f"{' '.join(name.split())}\n" for name in arrays["ids"].tolist())
-            (unfinished / IDS).write_text("".join(lines), encoding="utf-8")
+            (unfinished / IDS).write_text("".join(lines), encoding="utf-8", errors="backslashreplace")
         _write_facts(unfinished, {name: array for name, array in arrays.items() if name not in (*ROWS, "ids")})
         _replace(unfinished, path)
     except BaseException:
@@ -117,14 +134,15 @@ class _Rows:
 
 class SetWriter:
     """Writes a set crystal by crystal, holding none: `with SetWriter(out, 20) as writer`, `add`, and at last `finish`.
-    Without `finish` nothing is left under the name `out`, nor, but for a kill, beside it.
+    Without `finish` nothing is left under the name `out`, nor, but for a kill, beside it. EncodingError for a folder
+    that holds an encoded set and anything else.
 
     counts   crystals by number of atoms, [max_atoms + 1]
     skipped  how many entries were left out
     """
 
     def __init__(self, out: Path, max_atoms: int, *, primitive: bool = True) -> None:
-        self.out, self.max_atoms, self.primitive = out, max_atoms, primitive
+        self.out, self.max_atoms, self.primitive = (out := _place(out)), max_atoms, primitive
         self.counts, self.skipped = np.zeros(max_atoms + 1, dtype=np.int64), 0
         self._seen: set[int] = set()
         self._folder = folder = out.with_name(f".{out.name}.parts")
@@ -137,8 +155,9 @@ class SetWriter:
             "num_atoms": ("<i8", ()),
         }
         self._rows = {name: _Rows(folder / f"{name}.npy", *shape) for name, shape in shapes.items()}
-        self._ids = open(folder / IDS, "w", encoding="utf-8")  # noqa: SIM115
-        self._list = open(folder / SKIPPED, "w", encoding="utf-8", newline="")  # noqa: SIM115
+        # A name of bytes that are no UTF-8 holds surrogates, which no UTF-8 file can.
+        text = partial(open, mode="w", encoding="utf-8", errors="backslashreplace", newline="")
+        self._ids, self._list = text(folder / IDS), text(folder / SKIPPED)
         self._table = csv.writer(self._list)
         self._table.writerow(("entry", "reason"))
 
@@ -230,18 +249,46 @@ def _write_facts(folder: Path, facts: Mapping[str, np.ndarray]) -> None:
     (folder / FACTS).write_text(json.dumps(plain) + "\n", encoding="utf-8")
 
 
+def _place(out: Path) -> Path:
+    """`out`, with a name of its own, where a set may be written: see `_check_contents`. What a kill amid `_replace`
+    left aside is back in its place."""
+    out = out if out.name not in ("", "..") else out.resolve()
+    if not out.exists() and is_stored(_aside(out)):
+        os.replace(_aside(out), out)
+    _check_contents(out)
+    return out
+
+
+def _check_contents(out: Path) -> None:
+    """EncodingError if an encoded set is not alone in its folder: what else lies there would be lost with it."""
+    if not (out.is_dir() and is_stored(out)):
+        return
+    if strange := sorted(path.name for path in out.iterdir() if path.name not in _FILES or path.is_dir()):
+        more = f" and {len(strange) - 1} more" if len(strange) > 1 else ""
+        raise EncodingError(f"{out}: not replaced, since it holds {strange[0]!r}{more} beside the encoded set")
+
+
+def _aside(out: Path) -> Path:
+    return out.with_name(f".{out.name}.old")
+
+
 def _replace(made: Path, out: Path) -> None:
     """Put a folder in the place of `out`, and of an encoded set that stands there."""
-    old = out.with_name(f".{out.name}.old")
-    _remove(old)
+    old = _aside(out)
+    _check_contents(out)
     if is_stored(out):
+        _remove(old)
         os.replace(out, old)
-    os.replace(made, out)  # a folder of something else stays, and is the error
+    try:
+        os.replace(made, out)  # a folder of something else stays, and is the error
+    except BaseException:
+        _place(out)
+        raise
     _remove(old)
 
 
 def _remove(path: Path) -> None:
-    if path.is_dir():
+    if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path, ignore_errors=True)
     else:
         path.unlink(missing_ok=True)

@@ -40,7 +40,8 @@ def encode_to_disk(
 
     What stands there and is an encoded set is replaced, at the end and at once. A few hundred entries are in flight; an
     .npz, and JSON or .npz as DATA, are in memory whole. `workers` is the number of processes, all cores by default.
-    Raises DataError or EncodingError where no crystal is usable.
+    Raises DataError or EncodingError where no crystal is usable, and EncodingError, before anything is read, where the
+    folder of a set to be replaced holds anything else.
     """
     entries = stream(data, split=split)
     encode = partial(encoded, max_atoms=max_atoms, primitive=primitive)

@@ -70,12 +70,16 @@ class Report:
         (folder / "metrics.json").write_text(
             json.dumps(self.as_dict(), indent=2, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8"
         )
-        with open(folder / "per_structure.csv", "w", newline="", encoding="utf-8") as file:
+        # Names come from files, whose own need not be UTF-8.
+        rows = folder / "per_structure.csv"
+        with open(rows, "w", newline="", encoding="utf-8", errors="backslashreplace") as file:
             writer = csv.DictWriter(file, COLUMNS)
             writer.writeheader()
             writer.writerows(self.per_structure)
         page = folder / "report.html"
-        page.write_text(render(self, title=title, log=log, details=details), encoding="utf-8")
+        page.write_text(
+            render(self, title=title, log=log, details=details), encoding="utf-8", errors="xmlcharrefreplace"
+        )
         return page
 
     def as_dict(self) -> dict[str, Any]:

@@ -4,14 +4,16 @@ import csv
 import itertools
 import json
 import re
+import signal
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 
 from graphgan.cli import main
-from graphgan.data import read
+from graphgan.data import read, writing
 from graphgan.data.writing import write_structures
 
 NUMBER = re.compile(r"-?\d+\.\d+")
@@ -93,7 +95,7 @@ def test_what_is_there_is_refused_before_any_crystal_is_made(tmp_path, capsys, m
     assert (tmp_path / "a.csv").read_text() == "kept"
 
 
-@pytest.mark.parametrize("form", ["a.csv", "a.zip", "a.json", "a.extxyz"])
+@pytest.mark.parametrize("form", ["a.csv", "a.zip", "a.json", "a.extxyz", "cifs"])
 def test_an_interrupt_leaves_no_half_file(form, tmp_path, monkeypatch):
     from graphgan.sampling import Model
 
@@ -107,6 +109,99 @@ def test_an_interrupt_leaves_no_half_file(form, tmp_path, monkeypatch):
     monkeypatch.setattr(Model, "_chunks", interrupted)
     assert make("-n", 200, "--out", tmp_path / form) == 130
     assert not list(tmp_path.iterdir())
+
+
+def test_sigterm_leaves_no_hidden_files_and_main_no_handler(tmp_path, monkeypatch):
+    from graphgan.sampling import Model
+
+    draw = Model._draw
+
+    def draw_and_end(*words):
+        assert signal.getsignal(signal.SIGTERM) != signal.SIG_DFL  # it would end the tests
+        for _ in range(2):  # as `timeout` does
+            signal.raise_signal(signal.SIGTERM)
+        return draw(*words)
+
+    default = signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    try:
+        make("-n", 2, "--out", tmp_path / "a.csv")
+        assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+        monkeypatch.setattr(Model, "_draw", draw_and_end)
+        for form in ("b.csv", "cifs"):
+            with pytest.raises(SystemExit) as caught:
+                make("-n", 2, "--out", tmp_path / form)
+            assert caught.value.code == 143
+            assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+        assert [path.name for path in tmp_path.iterdir()] == ["a.csv"]
+        monkeypatch.setattr(Model, "_draw", draw)
+        signal.signal(signal.SIGTERM, mine := lambda *_: None)
+        make("-n", 2, "--out", tmp_path / "c.csv")
+        assert signal.getsignal(signal.SIGTERM) is mine
+    finally:
+        signal.signal(signal.SIGTERM, default)
+
+
+def test_main_runs_outside_the_main_thread(tmp_path):
+    with ThreadPoolExecutor(1) as pool:
+        assert pool.submit(make, "-n", 2, "--out", tmp_path / "a.csv").result() == 0
+
+
+def test_a_conditional_model_is_one_line(tmp_path, capsys):
+    from graphgan.checkpoint import save_checkpoint
+    from graphgan.networks import Decoder, Generator
+
+    arguments = {
+        "generator": {"hidden": 8, "layers": 1, "condition_dim": 2},
+        "decoder": {"hidden": 8, "layers": 1, "num_species": 1, "condition_dim": 2},
+    }
+    content = {
+        "config": {},
+        "encoding": {"max_atoms": 2, "elements": ["H"], "atom_counts": [0, 1, 1]},
+        "arguments": arguments,
+        "weights": {
+            "generator": Generator(**arguments["generator"]).state_dict(),
+            "decoder": Decoder(**arguments["decoder"]).state_dict(),
+        },
+        "stage": "latent",
+        "trainer": {"step": 1},
+    }
+    save_checkpoint(tmp_path / "m.pt", content)
+    message = error_of(["sample", tmp_path / "m.pt", "-n", 2, "--out", tmp_path / "s.csv"], capsys)
+    assert message.startswith(f"{tmp_path / 'm.pt'}: was trained with a condition")
+    assert not (tmp_path / "s.csv").exists()
+
+
+def test_more_crystals_than_there_are_numbers_for_are_one_line(tmp_path, capsys):
+    words = ["sample", "perov-5", "-n", 10**22, "--out", tmp_path / "s.csv"]
+    assert error_of(words, capsys) == "cannot sample 2**63 crystals or more"
+
+
+def test_decode_holds_one_chunk_and_keeps_positions(tmp_path, monkeypatch):
+    from graphgan.encodings import GraphEncoding, arrays
+
+    made = tmp_path / "a.csv"
+    make("-n", 25, "--out", made)
+    assert main(["encode", str(made), "--out", str(tmp_path / "set.npz"), "--max-atoms", "8"]) == 0
+    monkeypatch.setattr("graphgan.cli.actions.DECODED", 10)
+    sizes, written, to_crystals = [], [], arrays.to_crystals
+
+    def note(elements, kinds, *others):
+        sizes.append((len(kinds), len(written)))
+        return to_crystals(elements, kinds, *others)
+
+    record = writing._record
+    monkeypatch.setattr(arrays, "to_crystals", note)
+    monkeypatch.setattr(writing, "_record", lambda crystal: written.append(1) or record(crystal))
+    assert main(["decode", str(tmp_path / "set.npz"), "--out", str(tmp_path / "b.json")]) == 0
+    assert sizes == [(10, 0), (10, 10), (5, 20)]
+    encoding, crystals = GraphEncoding.load(tmp_path / "set.npz")
+    found = read(tmp_path / "b.json", check=False).structures
+    for structure, other in zip(found, encoding.decode(crystals), strict=True):
+        assert structure.species == other.species
+        np.testing.assert_allclose(structure.distance_matrix, other.distance_matrix, atol=1e-5)
+    for structure, places in zip(found, crystals.frac_coords, strict=True):
+        apart = structure.frac_coords - places[: len(structure)].numpy()
+        np.testing.assert_allclose(apart, np.rint(apart), atol=1e-12)
 
 
 def test_symmetrised_samples_have_symmetry(tmp_path):

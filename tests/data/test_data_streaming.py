@@ -216,6 +216,104 @@ def test_a_folder_of_something_else_is_never_replaced(tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["d.csv", "mine"]
 
 
+@pytest.mark.parametrize("made", ["run", "notes.txt", "ids.txt"])
+def test_what_lies_beside_a_set_is_never_removed(made, stored, capsys):
+    """A run folder inside the set, a user's file, a folder with the name of one of ours."""
+    from graphgan.cli import main
+
+    (stored / made).unlink(missing_ok=True)
+    if made == "notes.txt":
+        (stored / made).write_text("mine")
+    else:
+        (stored / made).mkdir()
+        (stored / made / "last.pt").write_text("mine")
+    before = sorted(stored.parent.rglob("*"))
+    assert main(["encode", str(stored.parent / "d.csv"), "--out", str(stored), "--overwrite"]) == 2
+    assert f"set: not replaced, since it holds '{made}' beside" in capsys.readouterr().err
+    encoding, crystal_set = GraphEncoding.load(stored)
+    with pytest.raises(EncodingError, match="not replaced"):
+        encoding.save(stored, crystal_set)
+    assert sorted(stored.parent.rglob("*")) == before
+
+
+def test_what_comes_into_a_set_while_it_is_made_anew_stays(stored):
+    with SetWriter(stored, 3) as writer:
+        writer.add("O", np.eye(3) * 4, np.zeros((1, 3)), np.array([8]))
+        (stored / "a").write_text("mine")
+        (stored / "b").mkdir()
+        with pytest.raises(EncodingError, match="holds 'a' and 1 more beside"):
+            writer.finish()
+    assert (stored / "a").read_text() == "mine" and (stored / "b").is_dir()
+    assert sorted(path.name for path in stored.parent.iterdir()) == ["d.csv", "set"]
+
+
+@pytest.mark.parametrize("error", [OSError, KeyboardInterrupt])
+def test_a_replacement_that_fails_halfway_leaves_the_old_set(error, stored, monkeypatch):
+    real, before = os.replace, GraphEncoding.load(stored)[1].digest()
+
+    def failing(source, target):
+        if Path(source).name == ".set.parts":
+            raise error
+        real(source, target)
+
+    monkeypatch.setattr(os, "replace", failing)
+    with pytest.raises(error):
+        encode_to_disk(stored.parent / "d.csv", stored, max_atoms=6)
+    assert GraphEncoding.load(stored)[1].digest() == before
+    assert sorted(path.name for path in stored.parent.iterdir()) == ["d.csv", "set"]
+
+
+def test_a_set_that_a_kill_left_aside_is_back_before_the_next_encode(stored):
+    before = GraphEncoding.load(stored)[1].digest()
+    stored.rename(stored.with_name(".set.old"))
+    with pytest.raises(EncodingError, match="none of 4 crystals"):
+        encode_to_disk(stored.parent / "d.csv", stored, max_atoms=1)
+    assert GraphEncoding.load(stored)[1].digest() == before
+    stored.rename(stored.with_name(".set.old"))
+    encode_to_disk(stored.parent / "d.csv", stored, max_atoms=6)
+    assert GraphEncoding.load(stored)[0].max_atoms == 6
+    assert sorted(path.name for path in stored.parent.iterdir()) == ["d.csv", "set"]
+
+
+def test_a_set_replaces_the_working_folder(stored, monkeypatch):
+    from graphgan.cli import main
+
+    monkeypatch.chdir(stored)
+    assert main(["encode", "../d.csv", "--out", ".", "--overwrite", "--max-atoms", "6"]) == 0
+    assert GraphEncoding.load(stored)[0].max_atoms == 6
+    assert sorted(path.name for path in stored.parent.iterdir()) == ["d.csv", "set"]
+
+
+def test_a_link_to_a_set_is_replaced_and_not_its_target(stored):
+    (stored.parent / "link").symlink_to(stored)
+    encode_to_disk(stored.parent / "d.csv", stored.parent / "link", max_atoms=6)
+    assert [GraphEncoding.load(stored.parent / name)[0].max_atoms for name in ("set", "link")] == [5, 6]
+    assert sorted(path.name for path in stored.parent.iterdir()) == ["d.csv", "link", "set"]
+
+
+@pytest.mark.parametrize("out", ["set", "set.npz"])
+def test_file_names_that_are_no_utf8(out, cscl_cif, tmp_path):
+    from graphgan.cli import main
+
+    (folder := tmp_path / "cifs").mkdir()
+    try:
+        (folder / os.fsdecode(b"bad\xff\xfe.cif")).write_text(cscl_cif)
+    except OSError:
+        pytest.skip("this file system has UTF-8 names alone")
+    (folder / os.fsdecode(b"cut\xff.cif")).write_text(cscl_cif[:40])
+    for number in range(201):  # enough that `read` caches them
+        (folder / f"good{number}.cif").write_text(cscl_cif)
+    assert len(read(folder).structures) == len(read(folder).structures) == 202
+    assert main(["encode", str(folder), "--out", str(tmp_path / out)]) == 0
+    if out == "set":
+        ids = (tmp_path / "set" / "ids.txt").read_text(encoding="utf-8").splitlines()
+    else:
+        ids = np.load(tmp_path / out)["ids"].tolist()
+    assert len(ids) == 202 and ids[0].startswith(r"bad\udcff\udcfe")
+    listed = tmp_path / ("set/skipped.csv" if out == "set" else "set.skipped.csv")
+    assert r"cut\udcff.cif" in listed.read_text(encoding="utf-8")
+
+
 def test_nothing_usable_is_one_line_and_leaves_nothing(tmp_path):
     data = write_structures(crystals(3), tmp_path / "d.csv")
     with pytest.raises(EncodingError, match="none of 4 crystals has at most 1 atoms"):
@@ -241,6 +339,7 @@ DAMAGE = {
     "facts_gone": ("encoding.json", None, "No such file"),
     "array_cut": ("frac_coords.npy", lambda data: data[:-8], "not an encoded set"),
     "array_gone": ("lattice.npy", None, "no array lattice"),
+    "header_open": ("lattice.npy", lambda data: data.replace(b"}", b" ", 1), "not an encoded set"),
     "array_other": ("species.npy", lambda data: b"hello", "not an encoded set"),
     "not_finite": ("frac_coords.npy", lambda data: data[:-8] + b"\xff" * 8, "frac_coords holds numbers that are not"),
 }

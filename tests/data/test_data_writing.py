@@ -28,6 +28,12 @@ def test_failures_alone_are_nothing_usable(form, tmp_path):
         read(write_structures([None, None], tmp_path / form))
 
 
+def test_no_crystals_are_a_file_all_the_same(tmp_path):
+    assert json.loads(write_structures([], tmp_path / "a.json").read_text()) == []
+    assert write_structures([], tmp_path / "a.csv").read_text().split() == ["material_id,cif"]
+    assert list(write_structures([], tmp_path / "a").iterdir()) == []
+
+
 @pytest.mark.parametrize("form", FORMS)
 def test_same_crystals_give_the_same_bytes(form, tmp_path, triclinic):
     def content(path):

@@ -93,7 +93,26 @@ def test_a_source_that_fails_leaves_no_half_file(form, tmp_path):
 
     with pytest.raises(RuntimeError, match="source"):
         write_structures(broken(), tmp_path / form)
-    assert not [path for path in tmp_path.iterdir() if path.is_file()]
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_source_that_fails_leaves_what_it_was_to_overwrite(form, tmp_path):
+    def broken():
+        yield pairs(1)[1][0]
+        raise RuntimeError("source")
+
+    path = write_structures(pairs(3)[1], tmp_path / form)
+    before, names = content(path), sorted(tmp_path.rglob("*"))
+    with pytest.raises(RuntimeError, match="source"):
+        write_structures(broken(), path, overwrite=True)
+    assert content(path) == before and sorted(tmp_path.rglob("*")) == names
+
+
+def test_a_folder_is_as_open_as_others(tmp_path):
+    (tmp_path / "plain").mkdir()
+    folder = write_structures(pairs(1)[1], tmp_path / "a")
+    assert folder.stat().st_mode == (tmp_path / "plain").stat().st_mode
 
 
 def test_nothing_is_taken_where_the_name_is_taken(tmp_path):

@@ -67,6 +67,12 @@ def test_a_mask_chooses_and_a_number_is_refused():
         crystal_set()[0]
 
 
+def test_slices_are_those_of_a_list():
+    for index in (slice(None, None, -1), slice(5, 1, -2), slice(-2, None), slice(4, 2), slice(1, None, 3)):
+        assert crystal_set()[index].num_atoms.tolist() == SIZES[index]
+        assert crystal_set().subset(index).num_atoms.tolist() == SIZES[index]
+
+
 def test_subsets_share_the_large_arrays_and_nest():
     whole = crystal_set()
     part = whole.subset([6, 4, 2, 0]).subset(torch.tensor([1, 2]))

@@ -201,6 +201,16 @@ def test_damaged_bytes_are_one_line_with_the_file(saved):
     assert all(line.startswith(str(saved)) and "\n" not in line for line in refused)
 
 
+def test_names_that_are_no_utf8_are_kept_in_both_forms(tmp_path):
+    encoding = GraphEncoding(4)
+    crystals, _ = encoding.fit_encode([Structure(Lattice.cubic(4.1), ["Cs", "Cl"], [[0] * 3, [0.5] * 3])])
+    for name in ("set", "set.npz"):
+        encoding.save(tmp_path / name, crystals, ids=["bad\udcff.cif"])
+        assert GraphEncoding.load(tmp_path / name)[1].digest() == crystals.digest()
+    assert (tmp_path / "set" / "ids.txt").read_text(encoding="utf-8") == "bad\\udcff.cif\n"
+    assert np.load(tmp_path / "set.npz")["ids"].tolist() == ["bad\udcff.cif"]
+
+
 def test_a_lone_array_and_a_missing_file_are_named(tmp_path):
     with open(tmp_path / "lone.npz", "wb") as file:
         np.save(file, np.zeros(3))

@@ -106,7 +106,7 @@ def test_shards_are_contiguous_and_differ_by_at_most_one():
         ({"shard": (1, 9)}, "shard 1/9 of 8 crystals is empty"),
         ({"seed": -1}, "seed is -1"),
         ({"num_atoms": 6}, "num_atoms is 6, this model makes 1 to 5"),
-        ({"condition": torch.zeros(3, 1)}, "condition has 3 rows for 8 crystals"),
+        ({"condition": torch.zeros(8, 1)}, "this model was trained without one"),
     ],
 )
 def test_what_cannot_be_asked_for_is_one_line_at_once(options, message):
@@ -114,6 +114,25 @@ def test_what_cannot_be_asked_for_is_one_line_at_once(options, message):
         toy().stream(8, **options)
     with pytest.raises(ValueError, match="cannot sample 0 crystals"):
         toy().sample(0)
+
+
+def test_more_crystals_than_there_are_numbers_for_are_one_line():
+    assert next(toy().stream(2**63 - 1)) and len(shard_rows(2**63 - 1, (2**62, 2**62))) == 2
+    for n in (2**63, 10**22, 10**5000):
+        with pytest.raises(SamplingError, match=r"^cannot sample 2\*\*63 crystals or more$"):
+            shard_rows(n, (1, 1))
+
+
+@pytest.mark.parametrize("options", [{"seed": 1.9}, {"num_atoms": 2.5}, {"shard": (1.0, 2)}, {"n": 8.5}])
+def test_what_is_no_integer_is_not_rounded(options):
+    with pytest.raises(TypeError, match="float"):
+        toy().stream(**{"n": 8} | options)
+
+
+def test_any_integer_is_a_seed():
+    same = crystals_of(toy(), 5, seed=3)
+    for seed in (np.int64(3), np.uint8(3), torch.tensor(3)):
+        assert_same(crystals_of(toy(), np.int32(5), seed=seed), same, tolerance=0)
 
 
 def test_shards_and_prefixes_are_the_same_crystals(monkeypatch):
@@ -142,6 +161,34 @@ def test_conditions_go_with_their_crystals():
     assert torch.equal(graphs.condition, condition)
     apart = crystals_of(model, 100, condition=condition + 1)
     assert not any(np.allclose(a.lattice, b.lattice, atol=1e-4) for a, b in zip(whole, apart, strict=True) if a and b)
+
+
+@pytest.mark.parametrize(
+    ("condition", "message"),
+    [
+        (None, r"this model was trained with a condition: give one, of shape \(8, 2\)"),
+        (torch.zeros(8, 3), r"condition has shape \(8, 3\), expected \(8, 2\)"),
+        (torch.zeros(3, 2), r"condition has shape \(3, 2\), expected \(8, 2\)"),
+        (torch.zeros(8), r"condition has shape \(8,\), expected \(8, 2\)"),
+        ([[1.0, 2.0], [3.0]], r"condition is no table of numbers, expected shape \(8, 2\)"),
+        (np.array([["a", "b"]] * 8), "condition is no table of numbers"),
+    ],
+)
+def test_a_condition_of_another_shape_is_one_line_at_once(condition, message):
+    model = toy(condition_dim=2)
+    for method in (model.sample, model.stream, model.sample_graphs):
+        with pytest.raises(SamplingError, match=f"^{message}"):
+            method(8, condition=condition)
+
+
+def test_a_condition_may_be_of_any_real_numbers():
+    model = toy(condition_dim=2)
+    assert model.condition_dim == 2 and toy().condition_dim == 0
+    condition = torch.arange(12).reshape(6, 2)
+    expected = crystals_of(model, 6, condition=condition.float())
+    for same in (condition.double(), condition, condition.numpy() / 1.0, condition.tolist()):
+        assert_same(crystals_of(model, 6, condition=same), expected, tolerance=0)
+        assert model.sample_graphs(6, condition=same)[0].condition.dtype == torch.float32
 
 
 # -- fast paths and slow ones ------------------------------------------------------------------------------------------
@@ -264,6 +311,16 @@ def test_half_precision_hardly_moves_a_crystal(tmp_path):
             np.testing.assert_allclose(a.lattice, b.lattice, rtol=5e-3, atol=5e-3)
 
 
+def other_decoder(**arguments):
+    """Puts a decoder, sound by itself, into a checkpoint."""
+
+    def change(content):
+        content["arguments"]["decoder"].update(arguments)
+        content["weights"]["decoder"] = Decoder(**content["arguments"]["decoder"]).state_dict()
+
+    return change
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -271,6 +328,19 @@ def test_half_precision_hardly_moves_a_crystal(tmp_path):
         (lambda c: c["arguments"]["generator"].update(hidden=32), "not a model of this version"),
         (lambda c: c["arguments"]["decoder"].update(colour=1), "not a model of this version"),
         (lambda c: c["weights"]["decoder"].popitem(), "not a model of this version"),
+        (lambda c: c["arguments"]["generator"].update(heads=3), "not a model of this version"),
+        (lambda c: c["arguments"]["generator"].update(heads=0), "not a model of this version"),
+        (lambda c: c["arguments"].update(generator=[1]), "not a model of this version"),
+        (lambda c: c.update(weights=[1, 2]), "weights is no table"),
+        (lambda c: c["weights"].update(generator=[1, 2]), "not a model of this version"),
+        (lambda c: c["encoding"].update(elements=["H"]), "1 elements, weights for 3"),
+        (lambda c: c["encoding"].update(elements=["O", "Ti", "Qq"]), "unknown species 'Qq'"),
+        (lambda c: c["encoding"].update(atom_counts=[0] * 6), "atom_counts are not"),
+        (lambda c: c["encoding"].update(atom_counts=[0, 1]), "atom_counts are not"),
+        (lambda c: c["encoding"].update(atom_counts=[0, 1, float("nan"), 1, 1, 1]), "atom_counts are not"),
+        (lambda c: c["encoding"].update(max_atoms=6, atom_counts=[1] * 7), "max_atoms is 6, weights for 5"),
+        (other_decoder(condition_dim=1), "conditions of different width"),
+        (other_decoder(latent_dim=4), "latents of 8 numbers, a decoder of 4"),
         (lambda c: c["weights"].pop("generator"), "still in its latent stage, there is no generator"),
     ],
 )
@@ -281,7 +351,7 @@ def test_a_file_that_is_no_model_is_one_line(change, message, tmp_path):
     save_checkpoint(tmp_path / "m.pt", content)
     with pytest.raises(CheckpointError, match=message) as caught:
         load_model(tmp_path / "m.pt")
-    assert "\n" not in str(caught.value) and str(tmp_path / "m.pt") in str(caught.value)
+    assert "\n" not in str(caught.value) and str(caught.value).count(str(tmp_path / "m.pt")) == 1
 
 
 def test_a_path_wins_over_a_name_and_an_unknown_name_lists_all(tmp_path, monkeypatch):
