@@ -10,7 +10,7 @@ on a CPU it is CPU time that counts, since other work on the machine adds to wal
 """
 
 import argparse
-import contextlib
+import itertools
 import statistics
 import time
 from collections.abc import Callable
@@ -48,25 +48,18 @@ def contestants(which: list[str]) -> dict[str, nn.Module]:
     return networks
 
 
-def moves(real: GraphTensor, fake: GraphTensor, precision: str) -> dict[str, Callable[[nn.Module], None]]:
+def moves(real: GraphTensor, fake: GraphTensor) -> dict[str, Callable[[nn.Module], None]]:
     rng = torch.Generator(real.lattice.device).manual_seed(0)
-    device = real.lattice.device.type
-    half = torch.autocast(device, torch.bfloat16) if precision == "bf16" else contextlib.nullcontext()
 
     @torch.no_grad()
     def forward(critic: nn.Module) -> None:
-        with half:
-            critic(real)
+        critic(real)
 
     def penalty(critic: nn.Module) -> None:
-        with half:
-            loss = (gradient_norm(critic, real) - 1).square().mean()
-        loss.backward()
+        (gradient_norm(critic, real) - 1).square().mean().backward()
 
     def step(critic: nn.Module) -> None:
-        with half:
-            loss = WassersteinGP().critic_loss(critic, real, fake, rng)[0]
-        loss.backward()
+        WassersteinGP().critic_loss(critic, real, fake, rng)[0].backward()
 
     return {"forward": forward, "penalty": penalty, "step": step}
 
@@ -96,7 +89,6 @@ def main() -> None:
     parser.add_argument("--batch", type=int, nargs="+", default=[64])
     parser.add_argument("--atoms", type=int, nargs="+", default=[20])
     parser.add_argument("--baselines", action="store_true", help="all of them, not PaiNN-style layers alone")
-    parser.add_argument("--precision", choices=("float32", "bf16"), nargs="+", default=["float32"])
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--repeats", type=int, default=9)
@@ -105,29 +97,20 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     names = list(BASELINES) if options.baselines else list(BASELINES)[:1]
     rows: list[dict[str, Any]] = []
-    columns = ["network", "parameters", "batch", "atoms", "precision", "move", "ms", "ratio"]
-    for batch in options.batch:
-        for num in options.atoms:
-            real, fake = (random_crystals(batch, num, seed, options.device) for seed in (0, 1))
-            for precision in options.precision:
-                networks = {name: n.to(options.device) for name, n in contestants(names).items()}
-                for what, move in moves(real, fake, precision).items():
-                    seconds = timed(networks, move, options.repeats)
-                    new = [
-                        {
-                            "network": name,
-                            "parameters": sum(p.numel() for p in networks[name].parameters()),
-                            "batch": batch,
-                            "atoms": num,
-                            "precision": precision,
-                            "move": what,
-                            "ms": 1e3 * seconds[name],
-                            "ratio": seconds[name] / seconds[names[0]],
-                        }
-                        for name in networks
-                    ]
-                    print(record.table(new, columns), flush=True)
-                    rows += new
+    columns = ["network", "parameters", "batch", "atoms", "move", "ms", "ratio"]
+    for batch, num in itertools.product(options.batch, options.atoms):
+        real, fake = (random_crystals(batch, num, seed, options.device) for seed in (0, 1))
+        networks = {name: n.to(options.device) for name, n in contestants(names).items()}
+        sizes = {name: sum(p.numel() for p in n.parameters()) for name, n in networks.items()}
+        for what, move in moves(real, fake).items():
+            seconds = timed(networks, move, options.repeats)
+            case = {"batch": batch, "atoms": num, "move": what}
+            new = [
+                {"network": name, "parameters": sizes[name], **case, "ms": 1e3 * t, "ratio": t / seconds[names[0]]}
+                for name, t in seconds.items()
+            ]
+            print(record.table(new, columns), flush=True)
+            rows += new
     record.write(options.out, "critic_step", rows, device=options.device, peak_gib=record.peak_gib())
 
 
