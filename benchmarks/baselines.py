@@ -30,18 +30,24 @@ class PaiNN(nn.Module):
         return PaiNNLayer()
 
     def forward(self, crystals: GraphTensor) -> Tensor:
-        num_crystals, num = crystals.species.shape[:2]
-        vectors = (crystals.directions.permute(0, 2, 3, 1) @ crystals.lattice[:, None]).reshape(-1, 3)
-        index = torch.arange(num_crystals * num, device=vectors.device).view(num_crystals, num)
-        target = index[:, :, None].expand(-1, -1, num).reshape(-1)
-        source = index[:, None, :].expand(-1, num, -1).reshape(-1)
+        vectors, source, target = edges_of(crystals)
         distance = torch.sqrt(vectors.square().sum(-1) + 1e-4)
         unit, radial = vectors / distance[:, None], radial_functions(distance)
         scalars = self.embed(crystals.species).flatten(0, 1)
         tensors = scalars.new_zeros(len(scalars), VECTORS, 3)
         for layer in self.layers:
             scalars, tensors = layer(scalars, tensors, radial, unit, source, target)
-        return self.head(scalars).view(num_crystals, num).mean(1)
+        return self.head(scalars).view(crystals.species.shape[:2]).mean(1)
+
+
+def edges_of(crystals: GraphTensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Vectors [E, 3] in Å to the nearest image by wrapping, and the numbers of source and target atoms [E]."""
+    num_crystals, num = crystals.species.shape[:2]
+    vectors = (crystals.directions.permute(0, 2, 3, 1) @ crystals.lattice[:, None]).reshape(-1, 3)
+    index = torch.arange(num_crystals * num, device=vectors.device).view(num_crystals, num)
+    target = index[:, :, None].expand(-1, -1, num).reshape(-1)
+    source = index[:, None, :].expand(-1, num, -1).reshape(-1)
+    return vectors, source, target
 
 
 def radial_functions(distance: Tensor) -> Tensor:
@@ -124,17 +130,13 @@ class TensorProductCritic(nn.Module):
         self.head = nn.Sequential(nn.Linear(SCALARS, SCALARS), nn.SiLU(), nn.Linear(SCALARS, 1))
 
     def forward(self, crystals: GraphTensor) -> Tensor:
-        num_crystals, num = crystals.species.shape[:2]
-        vectors = (crystals.directions.permute(0, 2, 3, 1) @ crystals.lattice[:, None]).reshape(-1, 3)
-        index = torch.arange(num_crystals * num, device=vectors.device).view(num_crystals, num)
-        target = index[:, :, None].expand(-1, -1, num).reshape(-1)
-        source = index[:, None, :].expand(-1, num, -1).reshape(-1)
+        vectors, source, target = edges_of(crystals)
         distance = torch.sqrt(vectors.square().sum(-1) + 1e-4)
         harmonics = o3.spherical_harmonics(self.harmonics, vectors / distance[:, None], normalize=False)
         features = nn.functional.pad(self.embed(crystals.species).flatten(0, 1), (0, 3 * VECTORS))
         for layer in self.layers:
             features = layer(features, radial_functions(distance), harmonics, source, target)
-        return self.head(features[:, :SCALARS]).view(num_crystals, num).mean(1)
+        return self.head(features[:, :SCALARS]).view(crystals.species.shape[:2]).mean(1)
 
 
 class _TensorProductLayer(nn.Module):

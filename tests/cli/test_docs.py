@@ -53,32 +53,11 @@ def test_the_code_of_extending_runs(tmp_path, monkeypatch):
 
 
 def test_the_code_of_the_readme_runs(tmp_path, monkeypatch):
-    """On a model that stands in for the trained one: the lines are the README's."""
-    import torch
-
     import graphgan as gg
-    from graphgan.checkpoint import save_checkpoint
-    from graphgan.encodings import GraphEncoding
-    from graphgan.networks import Decoder, Generator
 
     monkeypatch.chdir(tmp_path)
     structures = gg.load_dataset("default", split="val")[:12]
     for name in ("train.csv", "val.csv"):
         gg.write_structures(structures, name)
-    encoding = GraphEncoding(max_atoms=52).fit(structures)
-    arguments = {
-        "generator": {"hidden": 8, "layers": 1},
-        "decoder": {"hidden": 8, "layers": 1, "num_species": len(encoding.elements)},
-    }
-    torch.manual_seed(0)
-    weights = {
-        "generator": Generator(**arguments["generator"]).state_dict(),
-        "decoder": Decoder(**arguments["decoder"]).state_dict(),
-    }
-    (tmp_path / "runs" / "perov" / "checkpoints").mkdir(parents=True)
-    content = {"config": {}, "encoding": encoding.state_dict(), "arguments": arguments, "weights": weights}
-    save_checkpoint(
-        tmp_path / "runs" / "perov" / "checkpoints" / "last.pt", content | {"stage": "latent", "trainer": {"step": 1}}
-    )
     (code,) = blocks(ROOT / "README.md")
     exec(compile(code.replace("sample(1000", "sample(20"), "README.md", "exec"), {"__name__": "example"})

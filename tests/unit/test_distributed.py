@@ -300,7 +300,7 @@ def test_a_run_of_two_processes_logs_what_one_logs_and_stops_when_one_is_told_to
     from graphgan.data import write_structures
 
     salts = [
-        Structure(Lattice.cubic(4 + i / 16), ["Na", "Cl", "O"][: 2 + i % 2], torch.rand(2 + i % 2, 3))
+        Structure(Lattice.cubic(4 + i / 16), ["Na", "Cl", "O"][: 2 + i % 2], torch.rand(2 + i % 2, 3).numpy())
         for i in range(16)
     ]
     tiny = [
