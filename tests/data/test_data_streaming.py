@@ -84,9 +84,13 @@ def gzipped(*members):
 @pytest.mark.parametrize("size", [0, 1, 1023, 50_000])
 def test_compressed_bytes_come_back(size):
     content = np.random.default_rng(size).bytes(size)
-    for data in (gzipped(content), gzipped(content, content, b""), gzipped(content) + b"rubbish"):
+    cases = (
+        (gzipped(content), content),
+        (gzipped(content, content, b""), content * 2),
+        (gzipped(content) + b"rubbish", content),
+    )
+    for data, expected in cases:
         unzipped = Unzipped(io.BytesIO(data))
-        expected = content * (2 if data.startswith(gzipped(content, content)) and size else 1)
         assert io.BufferedReader(unzipped).read() == expected and unzipped.whole
 
 
