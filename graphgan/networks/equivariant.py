@@ -143,8 +143,11 @@ class EquivariantLayer(nn.Module):
         source, target = self.ends(h).mT.chunk(2, dim=1)
         weights = silu(pairs + source[..., None] + target[:, :, None])
         values, charges = (self.values(h) * share).split([self.hidden, self.channels], dim=-1)
-        sent = [self._by_head(values), *((t * share[:, None]).permute(0, 3, 2, 1) for t in tensors), share[:, None]]
-        sent[-1] = sent[-1].expand(-1, self.channels, -1, -1)
+        sent = [  # each [B, channels, N, numbers of a head]
+            values.unflatten(-1, (self.channels, -1)).transpose(1, 2),
+            *((t * share[:, None]).permute(0, 3, 2, 1) for t in tensors),
+            share[:, None].expand(-1, self.channels, -1, -1),
+        ]
         received = weights @ torch.cat(sent, dim=-1)  # [B, channels, N, hidden / channels + irreps + 1]
         messages, *carried, total = received.split([s.shape[-1] for s in sent], dim=-1)
         new, numbers = [], [messages.transpose(1, 2).flatten(2), total[..., 0].mT]
@@ -156,10 +159,6 @@ class EquivariantLayer(nn.Module):
             if index == 0:  # l = 1: components along a, b, c
                 numbers.append((axes @ turned.flatten(2)).view_as(turned).transpose(1, 2).flatten(2))
         return scalars + self.update(torch.cat([h, *numbers], dim=-1)), new
-
-    def _by_head(self, values: Tensor) -> Tensor:
-        """[B, N, hidden] -> [B, channels, N, hidden / channels]."""
-        return values.unflatten(-1, (self.channels, -1)).transpose(1, 2)
 
 
 class EquivariantTrunk(nn.Module):
