@@ -15,7 +15,7 @@ import torch
 from graphgan.crystal_set import CrystalSet
 from graphgan.data.crystals import SYMBOLS
 from graphgan.encodings.arrays import to_crystals, to_structures
-from graphgan.encodings.stored import EncodingError, read_arrays, write_arrays
+from graphgan.encodings.stored import EncodingError, facts_of, read_arrays, write_arrays
 from graphgan.graph_tensor import GraphTensor
 from graphgan.processes import in_order
 
@@ -105,11 +105,7 @@ class GraphEncoding:
         if isinstance(crystals, GraphTensor):
             crystals = CrystalSet.of(crystals.pad(self.max_atoms))  # `load` takes max_atoms from the shape
         rows = slice(None) if crystals.rows is None else crystals.rows
-        arrays = {
-            "graphgan_encoding": np.array("graph"),
-            "elements": np.array(self.elements),
-            "primitive": np.array(self.primitive),
-            "atom_counts": np.array(self.atom_counts),
+        arrays = facts_of(self.elements, self.primitive, self.atom_counts) | {
             "species": crystals.species[rows].cpu().numpy(),
             "frac_coords": crystals.frac_coords[rows].cpu().numpy(),
             "lattice": crystals.lattice.cpu().numpy(),

@@ -50,6 +50,18 @@ class EncodingError(UserError):
     them, or the file, and the cause."""
 
 
+def facts_of(
+    elements: Sequence[str], primitive: bool, atom_counts: Sequence[int] | np.ndarray
+) -> dict[str, np.ndarray]:
+    """What is known of a whole set, as arrays; the first of them is the mark of a set."""
+    return {
+        _CHECKED: np.array("graph"),
+        "elements": np.array(elements),
+        "primitive": np.array(primitive),
+        "atom_counts": np.array(atom_counts),
+    }
+
+
 def is_stored(path: Path) -> bool:
     """Whether `write_arrays` or a SetWriter made what stands there, at a glance."""
     if path.is_dir():
@@ -202,12 +214,7 @@ class SetWriter:
         self._list.close()
         elements = sorted(self._seen)
         self._number_elements(elements)
-        facts = {
-            _CHECKED: np.array("graph"),
-            "elements": np.array([SYMBOLS[number] for number in elements]),
-            "primitive": np.array(self.primitive),
-            "atom_counts": self.counts,
-        }
+        facts = facts_of([SYMBOLS[number] for number in elements], self.primitive, self.counts)
         if self.out.suffix == ".npz":
             self._finish_archive(facts)
             return
