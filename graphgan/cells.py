@@ -61,6 +61,31 @@ def standard_cell_of(cell: Cell, *, primitive: bool = True) -> Cell:
     return standard_arrays(*cell, primitive=primitive)
 
 
+def arranged(cell: Cell, *, standard: bool, sort: bool, shift: bool) -> tuple[Cell, int]:
+    """A cell as images show it, and the number of its space group (spglib, 0.01 Å; 0 where it finds none).
+
+    `standard` takes the standard cell first, `sort` puts sites in order of atomic number, then of coordinates, and
+    `shift` puts the first site at 0. Coordinates are in [0, 1]: only those outside are wrapped.
+    """
+    lattice, frac_coords, numbers = standard_arrays(*cell) if standard else cell
+    frac_coords = np.where((frac_coords < 0) | (frac_coords > 1), frac_coords % 1.0, frac_coords)
+    if sort:
+        # Coordinates count to 3 digits: what rounding of the last ones decides would be no order.
+        order = np.lexsort((*(np.round(frac_coords, 3) % 1.0).T[::-1], numbers))
+        frac_coords, numbers = frac_coords[order], numbers[order]
+    if shift:
+        frac_coords = (frac_coords - frac_coords[:1]) % 1.0
+    return (lattice, frac_coords, numbers), space_group_number(lattice, frac_coords, numbers)
+
+
+def space_group_number(lattice: np.ndarray, frac_coords: np.ndarray, numbers: np.ndarray, symprec: float = 0.01) -> int:
+    """The number, 1 to 230, of the space group that spglib finds within `symprec` Å and 5 degrees; 0 for none."""
+    import spglib
+
+    found = _quiet(spglib.get_symmetry_dataset, (lattice, frac_coords, numbers), symprec, 5.0)
+    return 0 if found is None else int(found.number)
+
+
 def cell_of(structure: Structure) -> Cell:
     """The arrays of a structure; oxidation states are dropped."""
     numbers = np.array([site.specie.Z for site in structure])

@@ -1,16 +1,35 @@
 """Encodings: structures <-> tensors. Names are imported on first use: what only writes sets needs no torch."""
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:
-    from graphgan.encodings.graph import GraphEncoding
+from graphgan.encodings.stored import EncodingError
 
-__all__ = ["GraphEncoding"]
+if TYPE_CHECKING:
+    from graphgan.encodings.crystens import CrystensEncoding
+    from graphgan.encodings.graph import GraphEncoding
+    from graphgan.encodings.images import ImageEncoding
+    from graphgan.encodings.xtal2png import Xtal2pngEncoding
+
+_PLACES = {
+    "GraphEncoding": "graphgan.encodings.graph",
+    "CrystensEncoding": "graphgan.encodings.crystens",
+    "Xtal2pngEncoding": "graphgan.encodings.xtal2png",
+}
+_IMAGES = {"crystens": "CrystensEncoding", "xtal2png": "Xtal2pngEncoding"}
+
+__all__ = ["CrystensEncoding", "EncodingError", "GraphEncoding", "Xtal2pngEncoding", "image_encoding"]
 
 
 def __getattr__(name: str) -> Any:
-    if name != "GraphEncoding":
+    if name not in _PLACES:
         raise AttributeError(f"module 'graphgan.encodings' has no attribute {name!r}")
-    from graphgan.encodings.graph import GraphEncoding
+    return getattr(import_module(_PLACES[name]), name)
 
-    return GraphEncoding
+
+def image_encoding(name: str, **options: Any) -> "ImageEncoding":
+    """The image encoding of a name, crystens or xtal2png; also from its `state_dict`. EncodingError for another name,
+    TypeError for options that it does not have."""
+    if name not in _IMAGES:
+        raise EncodingError(f"{name!r} is no image encoding; there are {', '.join(_IMAGES)}")
+    return __getattr__(_IMAGES[name])(**options)

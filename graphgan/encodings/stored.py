@@ -10,6 +10,7 @@ import csv
 import json
 import math
 import os
+import re
 import shutil
 import tokenize
 import zipfile
@@ -30,9 +31,11 @@ ROWS = ("species", "frac_coords", "lattice", "num_atoms", "condition")
 """The arrays with a row for every crystal; .npy files in a folder."""
 _FILES = frozenset((FACTS, IDS, SKIPPED, *(f"{name}.npy" for name in ROWS)))
 _CHUNK = 65_536
-_CHECKED = "graphgan_encoding"
+CHECKED = "graphgan_encoding"
+"""The first array or key of a set: the name of its encoding."""
+_MARK = re.compile(rb'\{"' + CHECKED.encode() + rb'": "([a-z0-9]+)"')
 # All that numpy, zipfile and json were seen to raise on cut or altered files.
-_DAMAGE = (
+DAMAGE = (
     OSError,
     EOFError,
     zipfile.BadZipFile,
@@ -55,7 +58,7 @@ def facts_of(
 ) -> dict[str, np.ndarray]:
     """What is known of a whole set, as arrays; the first of them is the mark of a set."""
     return {
-        _CHECKED: np.array("graph"),
+        CHECKED: np.array("graph"),
         "elements": np.array(elements),
         "primitive": np.array(primitive),
         "atom_counts": np.array(atom_counts),
@@ -64,13 +67,25 @@ def facts_of(
 
 def is_stored(path: Path) -> bool:
     """Whether `write_arrays` or a SetWriter made what stands there, at a glance."""
+    return stored_kind(path) == "graph"
+
+
+def stored_kind(path: Path) -> str | None:
+    """The encoding of the set that stands there, such as graph or crystens, at a glance; None for anything else."""
     if path.is_dir():
         facts = path / FACTS
-        return facts.is_file() and _CHECKED.encode() in facts.read_bytes()[:100]
+        found = _MARK.match(facts.read_bytes()[:100]) if facts.is_file() else None
+        return found[1].decode() if found else None
     if path.suffix != ".npz" or not zipfile.is_zipfile(path):
-        return False
+        return None
     with zipfile.ZipFile(path) as archive:
-        return f"{_CHECKED}.npy" in archive.namelist()
+        if f"{CHECKED}.npy" not in archive.namelist():
+            return None
+        try:
+            with archive.open(f"{CHECKED}.npy") as file:
+                return str(np.lib.format.read_array(file, allow_pickle=False))
+        except DAMAGE:
+            return "graph"  # whose reader says what is wrong with it
 
 
 def read_arrays(path: Path | str) -> dict[str, np.ndarray]:
@@ -83,11 +98,11 @@ def read_arrays(path: Path | str) -> dict[str, np.ndarray]:
         arrays = _of_folder(path) if path.is_dir() else _of_archive(path)
     except (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError) as error:
         raise EncodingError(f"{error.filename or path}: {error.strerror}") from None
-    except (*_DAMAGE, AttributeError) as error:  # AttributeError: a lone array, which has no names
+    except (*DAMAGE, AttributeError) as error:  # AttributeError: a lone array, which has no names
         reason = " ".join(str(error).split())[:120] or type(error).__name__
         raise EncodingError(f"{path}: not an encoded set of graph tensors ({reason})") from None
-    if _CHECKED not in arrays:
-        raise EncodingError(f"{path}: not an encoded set of graph tensors (no array {_CHECKED})")
+    if CHECKED not in arrays:
+        raise EncodingError(f"{path}: not an encoded set of graph tensors (no array {CHECKED})")
     if complaint := _wrong_layout(arrays) or _wrong_values(arrays):
         raise EncodingError(f"{path}: damaged set of graph tensors: {complaint}")
     return arrays

@@ -42,13 +42,17 @@ class UnfitTensor(UserError):
 
 
 def num_sites(images: ArrayLike, *, tolerance: float = 0.2) -> np.ndarray:
-    """Number of sites [n] that each image [n, S, S, 4] holds, as the published decoder finds it.
+    """Number of sites [n] that each image [n, S, S, 4] holds, as the published decoder finds it: `count_sites` of the
+    α in channel 0 of column 7.
 
-    Sites are counted up to the first whose α, in channel 0 of column 7, is off that of the first site by 20 % or more.
-    0 where α is not a positive number. The published code loses the last site of an image without an empty slot; here
-    it counts.
+    The published code loses the last site of an image without an empty slot; here it counts.
     """
-    alphas = _images(images)[:, ATTRIBUTES:, _ALPHA, 0].astype(float)
+    return count_sites(_images(images)[:, ATTRIBUTES:, _ALPHA, 0].astype(float), tolerance=tolerance)
+
+
+def count_sites(alphas: np.ndarray, *, tolerance: float = 0.2) -> np.ndarray:
+    """Number of sites [n] by the α of every slot [n, N]: up to the first that is off that of the first site by the
+    share `tolerance` or more; 0 where the first α is not a positive number."""
     first = alphas[:, :1]
     with np.errstate(invalid="ignore"):
         near = (np.abs(alphas - first) < tolerance * first) & (first > 0) & np.isfinite(first)
@@ -102,8 +106,8 @@ def relative_coordinate_difference(
     moves = []
     for image in _crystals(images, sites):
         positions, differences = _positions(image), _differences(image, sign, periodic)
-        moved = _moved(positions, differences, periodic)
-        moves.append(np.abs(_shortest(positions - moved, periodic)).ravel() / len(positions))
+        moved = averaged_positions(positions, differences, periodic=periodic)
+        moves.append(np.abs(shortest(positions - moved, periodic=periodic)).ravel() / len(positions))
     return _mean(moves)
 
 
@@ -118,8 +122,8 @@ def reconstructed_pairwise_difference(
     """
     gaps = []
     for image in _crystals(images, sites):
-        moved = _moved(_positions(image), _differences(image, sign, periodic), periodic)
-        lengths = np.linalg.norm(_shortest(moved[:, None] - moved, periodic), axis=-1)
+        moved = averaged_positions(_positions(image), _differences(image, sign, periodic), periodic=periodic)
+        lengths = np.linalg.norm(shortest(moved[:, None] - moved, periodic=periodic), axis=-1)
         block = image[ATTRIBUTES:, ATTRIBUTES:, 0]
         gaps.append(np.array([np.abs(0.5 * (block + block.T) - lengths).sum() / len(moved)]))
     return _mean(gaps)
@@ -137,8 +141,8 @@ def graph_relative_coordinate_difference(
     moves = []
     for direction, position in _graphs(directions, positions, num_atoms):
         differences = _antisymmetric(-direction, periodic=True)
-        moved = _moved(position, differences, periodic=True)
-        moves.append(np.abs(_shortest(position - moved, periodic=True)).ravel() / len(position))
+        moved = averaged_positions(position, differences, periodic=True)
+        moves.append(np.abs(shortest(position - moved, periodic=True)).ravel() / len(position))
     return _mean(moves)
 
 
@@ -160,12 +164,29 @@ def graph_pairwise_difference(
     gaps = []
     for index, (direction, position) in enumerate(_graphs(directions, positions, num_atoms)):
         seen = np.moveaxis(direction, 0, -1)
-        found = seen + _shortest(position - position[:, None] - seen, periodic=True)
+        found = seen + shortest(position - position[:, None] - seen, periodic=True)
         if metrics is not None:
             seen, found = seen @ metrics[index], found @ metrics[index]
         gap = np.abs(np.linalg.norm(seen, axis=-1) - np.linalg.norm(found, axis=-1)).sum()
         gaps.append(np.array([gap / len(position)]))
     return _mean(gaps)
+
+
+def averaged_positions(positions: np.ndarray, differences: np.ndarray, *, periodic: bool) -> np.ndarray:
+    """Positions [..., n, 3] after the averaging of the published decoder: towards what all sites say of each other.
+
+    `differences` [..., 3, n, n] are x_i - x_j; with `periodic`, everything is measured on the torus. The share of what
+    others say is 1 - 1/(n + 12).
+    """
+    # What site i says of site j, relative to where site j says it is.
+    said = positions[..., :, None, :] - np.moveaxis(differences, -3, -1) - positions[..., None, :, :]
+    share = 1 - 1 / (positions.shape[-2] + ATTRIBUTES)
+    return positions + share * shortest(said, periodic=periodic).mean(axis=-3)
+
+
+def shortest(differences: np.ndarray, *, periodic: bool) -> np.ndarray:
+    """Fractional differences as they are or, with `periodic`, to the nearest image, in [-1/2, 1/2)."""
+    return differences - np.floor(differences + 0.5) if periodic else differences
 
 
 def _images(given: ArrayLike) -> np.ndarray:
@@ -221,25 +242,12 @@ def _antisymmetric(differences: np.ndarray, periodic: bool) -> np.ndarray:
     """Differences [3, n, n] with what i says of j and what j says of i averaged."""
     transposed = differences.swapaxes(-1, -2)
     if periodic:
-        return differences - 0.5 * _shortest(differences + transposed, periodic)
+        return differences - 0.5 * shortest(differences + transposed, periodic=True)
     # The published code averages magnitudes where the entry above the diagonal is positive, and differences elsewhere.
     # The diagonal, 0 in a real crystal, keeps what that code makes of it: minus its positive part.
     above = np.triu(np.where(differences > 0, differences + np.abs(transposed), differences - transposed) / 2, k=1)
     diagonal = -np.maximum(np.diagonal(differences, axis1=-2, axis2=-1), 0)
     return above - above.swapaxes(-1, -2) + diagonal[..., None] * np.eye(differences.shape[-1])
-
-
-def _moved(positions: np.ndarray, differences: np.ndarray, periodic: bool) -> np.ndarray:
-    """Positions [n, 3] after the averaging of the published decoder."""
-    # What site i says of site j, relative to where site j says it is.
-    proposals = positions[:, None] - np.moveaxis(differences, 0, -1) - positions
-    share = 1 - 1 / (len(positions) + ATTRIBUTES)
-    return positions + share * _shortest(proposals, periodic).mean(axis=0)
-
-
-def _shortest(differences: np.ndarray, periodic: bool) -> np.ndarray:
-    """Fractional differences, as they are or as their shortest periodic image."""
-    return differences - np.floor(differences + 0.5) if periodic else differences
 
 
 def _graphs(
