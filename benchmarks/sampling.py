@@ -26,12 +26,12 @@ import record
 import torch
 from pymatgen.core import Lattice, Structure
 
-from graphgan import sampling
 from graphgan.data import write_structures
 from graphgan.graph_tensor import GraphTensor
 from graphgan.networks import Noise
 from graphgan.reconstruction import consistency
 from graphgan.sampling import Model, load_model
+from graphgan.sampling import graphs as sampling
 
 FORMS = ("crystals.csv", "crystals.extxyz", "crystals.json", "crystals.zip", "crystals")
 EVALUATIONS = 1000

@@ -15,14 +15,12 @@ from typing import Any
 import record
 import torch
 
-from graphgan.cli.stages import build_networks, build_trainer
-from graphgan.config import Config
+from graphgan.cli.graph_stages import GraphStages
+from graphgan.config import STAGES, Config
 from graphgan.crystal_set import CrystalSet
 from graphgan.data import read
 from graphgan.encodings import GraphEncoding
 from graphgan.training import POOL, Trainer
-
-STAGES = ("autoencoder", "latent", "graph")
 
 
 def seconds_by_player(trainer: Trainer) -> dict[str, float]:
@@ -51,8 +49,8 @@ def measured(crystals: CrystalSet, encoding: GraphEncoding, stages: list[str], c
     for stage in stages:
         by_player: dict[str, dict[str, Any]] = {}
         for batches in ("mixed", "like sizes"):
-            networks = build_networks(config, encoding, 0, device)
-            trainer = build_trainer(stage, config, networks, crystals)
+            held = crystals[[0]]  # measures nothing here
+            trainer = GraphStages(config, encoding, crystals, held, device=device).trainer(stage)
             trainer.sizes = crystals.sizes if batches == "like sizes" else None
             for player, seconds in seconds_by_player(trainer).items():
                 row = by_player.setdefault(player, {"stage": stage, "player": player})

@@ -299,6 +299,7 @@ def adversaries(
     critic_steps: int,
     learning_rate: float,
     critic_learning_rate: float | None = None,
+    betas: tuple[float, float] = (0.0, 0.9),
 ) -> list[Player]:
     """The two players of a game. `real` turns a batch of data into what the critic sees; `fake` makes a generated batch
     with the atom counts and condition of that real one, so that an objective may pair them.
@@ -328,8 +329,9 @@ def adversaries(
         critic,
         critic_loss,
         critic_learning_rate or learning_rate,
+        betas,
         repeats=critic_steps,
         constrain=getattr(objective, "constrain", None),
         period=getattr(objective, "period", 1),
     )
-    return [critic_player, Player("generator", generator, generator_loss, learning_rate)]
+    return [critic_player, Player("generator", generator, generator_loss, learning_rate, betas)]

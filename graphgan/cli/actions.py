@@ -1,9 +1,8 @@
-"""What the commands sample, export, encode, decode, datasets and models do."""
+"""What the commands sample, export, datasets and models do."""
 
 from __future__ import annotations
 
 import dataclasses
-import itertools
 import math
 import os
 import re
@@ -14,16 +13,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from graphgan import __version__
-from graphgan.cli.commands import CommandError, Datasets, Decode, Encode, Export, Models, Sample
+from graphgan.cli.commands import CommandError, Datasets, Export, Models, Sample
 from graphgan.config import SEED_LIMIT
 
 if TYPE_CHECKING:
     from pymatgen.core import Structure
 
     from graphgan.data.crystals import Crystal
-
-DECODED = 1000
-"""Crystals that `graphgan decode` holds at a time."""
 
 
 def sample(command: Sample) -> int:
@@ -42,9 +38,6 @@ def sample(command: Sample) -> int:
     if command.symmetrize is not None and not 0 < command.symmetrize < math.inf:
         raise CommandError(f"--symmetrize is {command.symmetrize:g}, expected more than 0 Å and finite")
     model = load_model(command.model, choose_device(command.device), precision=command.precision)
-    most = model.encoding.max_atoms
-    if command.num_atoms is not None and not 1 <= command.num_atoms <= most:
-        raise CommandError(f"--num-atoms is {command.num_atoms}, this model makes 1 to {most}")
     if model.condition_dim:
         raise CommandError(f"{command.model}: was trained with a condition, which only Model.sample in Python can take")
     if command.compile:
@@ -53,10 +46,12 @@ def sample(command: Sample) -> int:
     if command.symmetrize is not None:
         comment += f"; symmetrized within {command.symmetrize:g} A"
     failed = 0
+    # What cannot be asked for is said here, before a file is opened.
+    chunks = model.stream(command.n, seed=command.seed, shard=shard, num_atoms=command.num_atoms)
 
     def crystals() -> Iterator[Structure | Crystal | None]:
         nonlocal failed
-        for chunk in model.stream(command.n, seed=command.seed, shard=shard, num_atoms=command.num_atoms):
+        for chunk in chunks:
             failed += sum(crystal is None for crystal in chunk)
             yield from chunk if command.symmetrize is None else symmetrize_all(chunk, command.symmetrize)
 
@@ -114,65 +109,6 @@ def symmetrize_all(crystals: list[Crystal | None], tolerance: float) -> list[Str
         except SymmetryError:
             done.append(structure)
     return done
-
-
-def encode(command: Encode) -> int:
-    """`graphgan encode`."""
-    from graphgan.data.cards import default_split
-    from graphgan.encodings.stored import is_stored, skipped_file
-    from graphgan.encodings.streaming import encode_to_disk
-
-    out = command.out
-    if command.max_atoms < 1:
-        raise CommandError(f"--max-atoms is {command.max_atoms}, expected at least 1")
-    if out.suffix not in (".npz", ""):
-        raise CommandError(f"{out}: --out must end in .npz, or have no suffix, for a folder")
-    if out.suffix and out.is_dir():
-        raise CommandError(f"{out}: is a folder, --out needs a file")
-    if not out.suffix and out.is_file():
-        raise CommandError(f"{out}: is a file, --out without .npz makes a folder")
-    if out.exists() and not command.overwrite:
-        raise CommandError(f"{out}: exists; add --overwrite to replace it")
-    if out.is_dir() and not is_stored(out):
-        raise CommandError(f"{out}: holds something else than an encoded set, and is not replaced")
-    make_folder(out.parent)
-    split = command.split or default_split(command.data)
-    written = encode_to_disk(command.data, out, max_atoms=command.max_atoms, split=split, progress=True)
-    if written.skipped or written.large:
-        say(f"{written.skipped + written.large} entries left out: {skipped_file(out)} says which and why")
-    say(f"{written.crystals} crystals encoded, {written.skipped} skipped, {written.large} too large: {out}")
-    return 0
-
-
-def decode(command: Decode) -> int:
-    """`graphgan decode`."""
-    from graphgan.data import write_structures
-    from graphgan.encodings import GraphEncoding
-    from graphgan.encodings.arrays import to_crystals
-
-    encoding, crystals = GraphEncoding.load(command.data)
-    # From the stored positions, chunk by chunk: the directions of all pairs are not needed, nor all crystals at once.
-    chunks = (slice(start, start + DECODED) for start in range(0, len(crystals), DECODED))
-    made = (
-        to_crystals(
-            encoding.elements,
-            crystals.species[chunk].numpy(),
-            crystals.frac_coords[chunk].numpy(),
-            crystals.lattice[chunk].numpy(),
-            crystals.sizes[chunk].numpy(),
-        )
-        for chunk in chunks
-    )
-    write_structures(
-        itertools.chain.from_iterable(made),
-        command.out,
-        comment=f"graphgan {__version__}; decoded from {command.data.name}",
-        progress=True,
-        overwrite=command.overwrite,
-        total=len(crystals),
-    )
-    say(f"{len(crystals)} crystals: {command.out}")
-    return 0
 
 
 def datasets(command: Datasets) -> int:

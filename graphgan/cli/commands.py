@@ -11,7 +11,8 @@ from typing import Annotated, Literal, Protocol
 import tyro
 
 from graphgan import __version__
-from graphgan.config import Config, load_config
+from graphgan.config import Config, ImageConfig, RunConfig, load_config, load_recipe
+from graphgan.config.images import CrystensOptions, ImageOptions, Xtal2pngOptions
 from graphgan.errors import UserError
 
 
@@ -32,8 +33,8 @@ Device = Literal["auto", "cpu", "cuda"]
 
 
 @dataclasses.dataclass(frozen=True)
-class Train:
-    """Learn to make crystals like those in DATA. Ctrl-C saves and stops; --resume goes on."""
+class Training:
+    """What training takes, whatever it trains."""
 
     data: tyro.conf.Positional[str]
     """Name of a data set, or a CIF or POSCAR file, a folder of them, .zip, .csv, .json, .extxyz, .db, or what
@@ -42,6 +43,8 @@ class Train:
     """Run folder to make."""
     config: Path | None = None
     """YAML file of options; flags win over it."""
+    recipe: str | None = None
+    """Options that come with graphgan, by name; flags win over them."""
     split: str | None = None
     """Part of DATA to train on, where it has parts; a named set trains on its part train."""
     validation: str | None = None
@@ -50,12 +53,35 @@ class Train:
     """Go on from the last checkpoint of the run folder, with the options saved there."""
     quiet: bool = False
     """Say nothing but errors."""
-    options: Annotated[Config, tyro.conf.arg(name="")] = dataclasses.field(default_factory=Config)
+
+    @property
+    def settings(self) -> RunConfig:
+        """The options of the run."""
+        return self.options  # type: ignore[attr-defined]
 
     def run(self) -> int:
         from graphgan.cli.prepare import train
 
         return train(self)
+
+
+@dataclasses.dataclass(frozen=True)
+class Train(Training):
+    """Learn to make crystals like those in DATA. Ctrl-C saves and stops; --resume goes on.
+
+    These are the options of graph tensors. `graphgan train --encoding crystens --help` shows those of images.
+    """
+
+    encoding: Literal["graph", "crystens", "xtal2png"] = "graph"
+    """What networks see: graph tensors, or the images of CrysTens or xtal2png."""
+    options: Annotated[Config, tyro.conf.arg(name="")] = dataclasses.field(default_factory=Config)
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainImages(Training):
+    """Learn to make images of crystals, for comparison with graph tensors. Ctrl-C saves and stops; --resume goes on."""
+
+    options: Annotated[ImageConfig, tyro.conf.arg(name="")] = dataclasses.field(default_factory=ImageConfig)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -171,20 +197,24 @@ class Encode:
     data: tyro.conf.Positional[str]
     """Any form of DATA."""
     out: Path
-    """A folder, for DATA of any size: crystals are read, encoded and written one by one, and `graphgan train` leaves
-    them on disk, memory-mapped. Or an .npz file. Training on either needs no pymatgen. What was left out is listed in
-    OUT/skipped.csv, or beside the file in NAME.skipped.csv."""
-    encoding: Literal["graph"] = "graph"
-    """How."""
+    """A folder, for graph tensors of DATA of any size: crystals are read, encoded and written one by one, and `graphgan
+    train` leaves them on disk, memory-mapped. Or an .npz file. Training on either needs no pymatgen. For xtal2png, a
+    folder is one of PNG files. What was left out is listed in OUT/skipped.csv, or beside the file in
+    NAME.skipped.csv."""
+    encoding: Literal["graph", "crystens", "xtal2png"] = "graph"
+    """Graph tensors, or the images of CrysTens or xtal2png."""
     split: str | None = None
     """Part of DATA, where it has parts."""
     max_atoms: int = 20
-    """Crystals with more atoms in the primitive cell are left out."""
+    """Graph tensors leave out crystals with more atoms in the primitive cell."""
+    image: ImageOptions = dataclasses.field(default_factory=ImageOptions)
+    crystens: CrystensOptions = dataclasses.field(default_factory=CrystensOptions)
+    xtal2png: Xtal2pngOptions = dataclasses.field(default_factory=Xtal2pngOptions)
     overwrite: bool = False
     """Replace OUT if it exists."""
 
     def run(self) -> int:
-        from graphgan.cli.actions import encode
+        from graphgan.cli.tensors import encode
 
         return encode(self)
 
@@ -194,14 +224,14 @@ class Decode:
     """Turn tensors back into structures."""
 
     data: tyro.conf.Positional[Path]
-    """What `graphgan encode` wrote."""
+    """What `graphgan encode` wrote, or a folder of PNG files of xtal2png, or one such file."""
     out: Path
     """Folder for CIFs, or a file .zip, .extxyz, .csv or .json."""
     overwrite: bool = False
     """Replace OUT if it exists."""
 
     def run(self) -> int:
-        from graphgan.cli.actions import decode
+        from graphgan.cli.tensors import decode
 
         return decode(self)
 
@@ -270,21 +300,34 @@ def parse(words: Sequence[str]) -> Command:
         raise CommandError(f"{name} is no command{hint}")
     program = f"graphgan {name}"
     if name == "train":
-        default = Train(data=tyro.MISSING, out=tyro.MISSING, options=_base_config(rest))
-        return tyro.cli(Train, prog=program, args=rest, default=default)
+        options = _base_config(rest)
+        kind = TrainImages if isinstance(options, ImageConfig) else Train
+        default = kind(data=tyro.MISSING, out=tyro.MISSING, options=options)  # type: ignore[arg-type]
+        return tyro.cli(kind, prog=program, args=rest, default=default)
     return tyro.cli(COMMANDS[name], prog=program, args=rest)
 
 
-def _base_config(words: list[str]) -> Config:
-    """The options that flags start from: of --config, or of the run folder that is resumed."""
-    given = {flag: _value_of(flag, words) for flag in ("--config", "--out", "--steps", "--minutes")}
+def _base_config(words: list[str]) -> RunConfig:
+    """The options that flags start from: of --config, of --recipe, or of the run folder that is resumed; of the right
+    kind for --encoding."""
+    flags = ("--config", "--recipe", "--out", "--steps", "--minutes", "--encoding")
+    given = {flag: _value_of(flag, words) for flag in flags}
     saved = Path(given["--out"] or "") / "config.yaml"
+    config: RunConfig | None = None
+    if given["--config"] and given["--recipe"]:
+        raise CommandError("--config and --recipe are given: take one, and flags for the rest")
     if given["--config"]:
         config = load_config(given["--config"])
+    elif given["--recipe"]:
+        config = load_recipe(given["--recipe"])
     elif "--resume" in words and given["--out"] and saved.is_file():
         config = load_config(saved)
-    else:
-        return Config()
+    images = given["--encoding"] in ("crystens", "xtal2png")
+    if config is None:
+        return ImageConfig() if images else Config()
+    if given["--encoding"] is not None and images != isinstance(config, ImageConfig):
+        source = given["--config"] or given["--recipe"] or saved
+        raise CommandError(f"--encoding is {given['--encoding']}, but the options of {source} are of another encoding")
     if given["--steps"] is not None and given["--minutes"] is None:
         return dataclasses.replace(config, minutes=None)  # minutes go before steps, and a flag before both
     return config

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
-from importlib import resources
 from pathlib import Path
 
 from graphgan import __version__
 from graphgan.cli.actions import say
 from graphgan.cli.commands import CommandError, Demo, Train
 from graphgan.cli.evaluate import finish_report
-from graphgan.config import load_config
+from graphgan.config import Config, load_recipe
 
 # A recipe for minutes, not for quality: small cells, small networks.
-RECIPE = "demo.yaml"
+RECIPE = "demo"
 
 
 def demo(command: Demo) -> int:
@@ -31,9 +30,9 @@ def demo(command: Demo) -> int:
         raise CommandError(f"{folder}: is there already; take another --out")
     if command.minutes <= 0 or command.n < 1:
         raise CommandError("--minutes and -n must be more than 0")
-    with resources.as_file(resources.files("graphgan") / "recipes" / RECIPE) as path:
-        options = load_config(path)
-    options = replace(options, minutes=command.minutes, seed=command.seed, device=command.device)
+    recipe = load_recipe(RECIPE)
+    assert isinstance(recipe, Config)
+    options = replace(recipe, minutes=command.minutes, seed=command.seed, device=command.device)
     code = train(Train(data="default", split="train", out=run, options=options))
     if code:
         return code
@@ -46,7 +45,7 @@ def demo(command: Demo) -> int:
     most = options.encoding.max_atoms
     real = {part: [s for s in load_dataset("default", part) if len(s) <= most] for part in ("train", "val")}
     report = evaluate(structures, real["val"], real["train"], seed=command.seed, progress=True)
-    parameters = sum(p.numel() for m in (model.generator, model.decoder) for p in m.parameters())
+    parameters = sum(p.numel() for m in model.networks().values() for p in m.parameters())
     details = {
         "training set": f"default, {len(real['train'])} crystals of at most {most} atoms",
         "budget": f"{command.minutes:g} minutes of training",

@@ -12,18 +12,23 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from graphgan.cli.commands import CommandError, Train
+from graphgan.cli.commands import CommandError, Training
 from graphgan.cli.devices import choose_device, set_threads
+from graphgan.cli.graph_stages import GraphStages
+from graphgan.cli.image_stages import ImageStages, new_image_encoding
 from graphgan.cli.progress import RunProgress
-from graphgan.cli.stages import build_objective
+from graphgan.cli.stages import Stages, build_objective
 from graphgan.cli.train import Interrupted, Judge, Run
-from graphgan.config import Config, save_config
+from graphgan.config import DIFFUSION, Config, ImageConfig, RunConfig, save_config
 from graphgan.crystal_set import CrystalSet
 from graphgan.data.cards import default_split
 from graphgan.encodings import GraphEncoding
-from graphgan.encodings.stored import is_stored
+from graphgan.encodings.image_files import read_images
+from graphgan.encodings.images import ImageEncoding
+from graphgan.encodings.stored import stored_kind
 from graphgan.encodings.streaming import READER_FACTOR
 from graphgan.graph_tensor import GraphTensor
+from graphgan.image_tensor import ImageTensor
 
 if TYPE_CHECKING:
     from pymatgen.core import Structure
@@ -35,18 +40,18 @@ HELD_OUT_SHARE, HELD_OUT_MOST = 0.05, 500
 
 @dataclasses.dataclass(eq=False)
 class Prepared:
-    """What a run trains on. `structures` of the validation set are None when DATA came as tensors."""
+    """What a run trains on, and what it keeps out. `structures` are those kept out, None when DATA came as tensors."""
 
-    encoding: GraphEncoding
-    crystals: CrystalSet
-    validation: GraphTensor
-    validation_structures: list[Structure] | None
+    encoding: GraphEncoding | ImageEncoding
+    crystals: CrystalSet | ImageTensor
+    held: CrystalSet | ImageTensor
+    structures: list[Structure] | None
     skipped: int
 
 
-def train(command: Train) -> int:
+def train(command: Training) -> int:
     """`graphgan train`."""
-    config, folder = command.options, command.out
+    config, folder = command.settings, command.out
     started = (folder / "checkpoints" / "last.pt").is_file()
     if started and not command.resume:
         raise CommandError(f"{folder}: holds a run already; add --resume to go on, or take another --out")
@@ -56,8 +61,7 @@ def train(command: Train) -> int:
         raise CommandError(f"{folder}: is a file, --out needs a folder")
     device = choose_device(config.device)
     set_threads(config.threads)
-    for stage in ("latent", "graph"):
-        build_objective(stage, config)  # a wrong name should not wait for the autoencoder to finish
+    check_objectives(config)  # a wrong name should not wait for the autoencoder to finish
     progress = RunProgress(config, quiet=command.quiet)
     folder.mkdir(parents=True, exist_ok=True)
     source = folder / "data.json"
@@ -69,13 +73,10 @@ def train(command: Train) -> int:
     prepared = prepare(command, config, folder, progress)
     run = Run(
         config,
-        prepared.encoding,
-        prepared.crystals,
-        prepared.validation,
+        stages_of(prepared, config, device),
         folder,
         device=device,
-        judge=judge_against(prepared.validation_structures),
-        match=match_rate(prepared.encoding) if prepared.validation_structures is not None else None,
+        judge=judge_against(prepared.structures),
         progress=progress,
     )
     if command.resume:
@@ -85,9 +86,14 @@ def train(command: Train) -> int:
             stale.unlink(missing_ok=True)  # of a run that was killed before its first checkpoint
     save_config(config, folder / "config.yaml")
     source.write_text(json.dumps({"data": command.data, "split": command.split, "validation": command.validation}))
+    what = (
+        f"{len(prepared.encoding.elements)} elements"
+        if isinstance(prepared.encoding, GraphEncoding)
+        else f"{prepared.encoding.name} images of {prepared.encoding.side} x {prepared.encoding.side}"
+    )
     progress.say(
-        f"{len(prepared.crystals)} crystals, {len(prepared.validation)} for validation, {prepared.skipped} skipped; "
-        f"{len(prepared.encoding.elements)} elements; {device}, {torch.get_num_threads()} threads"
+        f"{len(prepared.crystals)} crystals, {len(prepared.held)} for validation, {prepared.skipped} skipped; "
+        f"{what}; {device}, {torch.get_num_threads()} threads"
     )
     try:
         run.train()
@@ -97,33 +103,76 @@ def train(command: Train) -> int:
     return 0
 
 
-def prepare(command: Train, config: Config, folder: Path, progress: RunProgress) -> Prepared:
+def check_objectives(config: RunConfig) -> None:
+    """ConfigError for a game that there is not."""
+    games = [config.latent, config.graph] if isinstance(config, Config) else [config]
+    for game in games:
+        if game.objective != DIFFUSION:  # type: ignore[attr-defined]
+            build_objective(game.objective, game.objective_options)  # type: ignore[attr-defined]
+
+
+def stages_of(prepared: Prepared, config: RunConfig, device: torch.device) -> Stages:
+    """What the run trains, by the kind of its configuration."""
+    encoding, crystals, held = prepared.encoding, prepared.crystals, prepared.held
+    if isinstance(config, ImageConfig):
+        return ImageStages(config, encoding, crystals, device=device)  # type: ignore[arg-type]
+    match = match_rate(encoding) if prepared.structures is not None else None  # type: ignore[arg-type]
+    return GraphStages(config, encoding, crystals, held.graph_tensor(), device=device, match=match)  # type: ignore
+
+
+def prepare(command: Training, config: RunConfig, folder: Path, progress: RunProgress) -> Prepared:
     """Read and encode DATA; entries that cannot be used go to skipped.csv in the run folder."""
-    encoding = GraphEncoding(config.encoding.max_atoms, config.encoding.primitive)
-    if is_encoded(command.data):
+    kind = stored_kind(Path(command.data))
+    if kind is not None:
         if command.split is not None or command.validation is not None:
             raise CommandError(f"{command.data}: tensors have no --split and take no --validation")
-        encoding, crystals = GraphEncoding.load(command.data)
-        train_rows, held = _hold_out(len(crystals), config.seed)
-        return Prepared(encoding, crystals.subset(train_rows), crystals.subset(held).graph_tensor(), None, 0)
-    found = read_data(command.data, command.split or default_split(command.data), config, not command.quiet)
+        wanted = config.encoding if isinstance(config, ImageConfig) else "graph"
+        if kind != wanted:
+            raise CommandError(f"{command.data}: holds {kind} tensors; train on them with --encoding {kind}")
+        encoding, crystals = (GraphEncoding.load if kind == "graph" else read_images)(command.data)
+        return _parted(encoding, crystals, None, config.seed, 0)
+    encoding = new_encoding(config)
+    found = read_data(command.data, command.split or default_split(command.data), encoding, not command.quiet)
     crystals, kept = encoding.fit_encode(found.structures, progress=not command.quiet)
     structures = [found.structures[i] for i in kept]
-    skipped = skipped_too(found, kept, encoding.max_atoms)
+    skipped = skipped_too(found, kept, largest(encoding))
     dataclasses.replace(found, skipped=skipped).write_skipped(folder / "skipped.csv")
     if skipped:
         progress.say(f"{len(skipped)} entries skipped: {folder / 'skipped.csv'} says which and why")
-    if command.validation is not None:
-        held_structures = read_data(command.validation, None, config, not command.quiet).structures
-        usable = encoding.encodable(held_structures)
-        if not usable:
-            raise CommandError(f"{command.validation}: no crystal fits the elements and size of {command.data}")
-        held_structures = [held_structures[i] for i in usable]
-        validation = encoding.encode(held_structures).graph_tensor()
-        return Prepared(encoding, crystals, validation, held_structures, len(skipped))
-    train_rows, held = _hold_out(len(crystals), config.seed)
-    validation = crystals.subset(held).graph_tensor()
-    return Prepared(encoding, crystals.subset(train_rows), validation, [structures[i] for i in held], len(skipped))
+    if command.validation is None:
+        return _parted(encoding, crystals, structures, config.seed, len(skipped))
+    held_structures = read_data(command.validation, None, encoding, not command.quiet).structures
+    usable = encoding.encodable(held_structures)
+    if not usable:
+        raise CommandError(f"{command.validation}: no crystal fits the elements and size of {command.data}")
+    held_structures = [held_structures[i] for i in usable]
+    return Prepared(encoding, crystals, encoding.encode(held_structures), held_structures, len(skipped))
+
+
+def new_encoding(config: RunConfig) -> GraphEncoding | ImageEncoding:
+    """The encoding that a configuration asks for, not fitted yet."""
+    if isinstance(config, ImageConfig):
+        return new_image_encoding(config)
+    assert isinstance(config, Config)
+    return GraphEncoding(config.encoding.max_atoms, config.encoding.primitive)
+
+
+def largest(encoding: GraphEncoding | ImageEncoding) -> int:
+    """The atoms that an encoded crystal can have."""
+    return encoding.max_atoms if isinstance(encoding, GraphEncoding) else encoding.max_sites
+
+
+def _parted(
+    encoding: GraphEncoding | ImageEncoding,
+    crystals: CrystalSet | ImageTensor,
+    structures: list[Structure] | None,
+    seed: int,
+    skipped: int,
+) -> Prepared:
+    """Some crystals held out of those given."""
+    train_rows, held = _hold_out(len(crystals), seed)
+    kept_out = None if structures is None else [structures[i] for i in held]
+    return Prepared(encoding, crystals.subset(train_rows), crystals.subset(held), kept_out, skipped)
 
 
 def skipped_too(found: ReadResult, kept: Sequence[int], max_atoms: int) -> list[Skipped]:
@@ -144,16 +193,11 @@ def _hold_out(n: int, seed: int) -> tuple[list[int], list[int]]:
     return sorted(order[count:]), sorted(order[:count])
 
 
-def read_data(data: str, split: str | None, config: Config, progress: bool) -> ReadResult:
+def read_data(data: str, split: str | None, encoding: GraphEncoding | ImageEncoding, progress: bool) -> ReadResult:
     """Crystals of DATA. The reader's limit is loose, since the cell given may be a large multiple of the primitive."""
     from graphgan.data import read
 
-    return read(data, split=split, max_atoms=READER_FACTOR * config.encoding.max_atoms, progress=progress)
-
-
-def is_encoded(data: str) -> bool:
-    """Whether DATA is the .npz or folder of `graphgan encode`."""
-    return is_stored(Path(data))
+    return read(data, split=split, max_atoms=READER_FACTOR * largest(encoding), progress=progress)
 
 
 def judge_against(reference: Sequence[Structure] | None) -> Judge | None:
@@ -176,7 +220,7 @@ def judge_against(reference: Sequence[Structure] | None) -> Judge | None:
 
     real_formulas = len({s.composition.reduced_formula for s in reference}) / len(reference)
 
-    def judge(samples: list[Structure | None]) -> dict[str, float]:
+    def judge(samples: Sequence[Structure | None]) -> dict[str, float]:
         valid = [s if metrics.structurally_valid(s) else None for s in samples]
         formulas = {s.composition.reduced_formula for s in valid if s is not None}
         numbers = {

@@ -7,7 +7,7 @@ from types import TracebackType
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
-from graphgan.config import Config
+from graphgan.config import RunConfig
 from graphgan.ranks import announced
 
 # The numbers worth a place in the bar, in the words of the field.
@@ -19,6 +19,7 @@ SHOWN = {
     "gradient_penalty": "penalty",
     "critic_loss": "critic",
     "score_gap": "gap",
+    "diffusion_loss": "loss",
     "crystals_per_second": "crystals/s",
 }
 
@@ -27,7 +28,7 @@ class RunProgress:
     """A context manager around a run; silent when `quiet`, plain lines where there is no terminal. Of several processes
     the first alone speaks."""
 
-    def __init__(self, config: Config, *, quiet: bool = False) -> None:
+    def __init__(self, config: RunConfig, *, quiet: bool = False) -> None:
         self.config = config
         quiet = quiet or not announced().first
         self.console = Console(stderr=True, quiet=quiet)

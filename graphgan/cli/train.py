@@ -10,38 +10,31 @@ import dataclasses
 import json
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
-from graphgan.autoencoding import reconstruction_errors
 from graphgan.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
 from graphgan.cli.progress import RunProgress
-from graphgan.cli.stages import (
-    build_networks,
-    build_trainer,
-    finish_stage,
-    sampling_networks,
-)
-from graphgan.config import STAGES, Config
-from graphgan.crystal_set import CrystalSet
-from graphgan.encodings import GraphEncoding
-from graphgan.graph_tensor import GraphTensor
+from graphgan.cli.stages import Stages
+from graphgan.config import RunConfig
 from graphgan.ranks import join
-from graphgan.sampling import Model
+from graphgan.sampling import Sampler
 from graphgan.training import NonFiniteLossError, Trainer
 
 if TYPE_CHECKING:
     from pymatgen.core import Structure
 
 EVALUATION_SAMPLES = 500
+# Stages that are played as a CUDA graph where that is asked for and can be.
+CAPTURED = ("latent", "images")
 # What a resumed run must share with its checkpoint, in words.
-WORDS = {"encoding": "elements or cells", "arguments": "networks", "crystals": "training crystals"}
+WORDS = {"encoding": "elements, cells or images", "arguments": "networks", "crystals": "training crystals"}
 # What `Run` calls to judge a sample: structures -> numbers, "score" among them, lower is better.
-Judge = Callable[["list[Structure | None]"], dict[str, float]]
+Judge = Callable[["Sequence[Structure | None]"], dict[str, float]]
 
 
 class Interrupted(Exception):
@@ -80,33 +73,27 @@ class Window:
 
 
 class Run:
-    """Trains on `crystals` into `folder`; everything it needs to go on is in checkpoints/last.pt."""
+    """Trains `stages` into `folder`; everything it needs to go on is in checkpoints/last.pt."""
 
     def __init__(
         self,
-        config: Config,
-        encoding: GraphEncoding,
-        crystals: CrystalSet,
-        validation: GraphTensor,
+        config: RunConfig,
+        stages: Stages,
         folder: Path,
         *,
         device: torch.device,
         judge: Judge | None = None,
-        match: Callable[[GraphTensor, GraphTensor], dict[str, float]] | None = None,
         progress: RunProgress | None = None,
     ) -> None:
         self.ranks = join(device)
-        for stage in STAGES:
-            if config.stage_share(stage) > 0:  # a size that does not divide should not wait for its stage
-                self.ranks.batch_size(getattr(config, stage).batch_size, len(crystals))
-        self.config, self.encoding, self.folder, self.device = config, encoding, folder, device
-        self.crystals, self.validation = crystals.to(device), validation.to(device)
-        self.judge, self.match = judge, match
+        self.names = list(config.stages)
+        for stage in self.names:  # a size that does not divide should not wait for its stage
+            self.ranks.batch_size(config.batch_size(stage), len(stages.crystals))
+        self.config, self.stages, self.folder, self.device = config, stages, folder, device
+        self.judge = judge
         self.progress = progress or RunProgress(config, quiet=True)
-        condition_dim = 0 if crystals.condition is None else crystals.condition.shape[1]
-        self.networks = build_networks(config, encoding, condition_dim, device)
-        self.stage, self.finished = STAGES[0], False
-        self.seconds = dict.fromkeys(STAGES, 0.0)
+        self.stage, self.finished = self.names[0], False
+        self.seconds = dict.fromkeys(self.names, 0.0)
         self.window = Window()
         self._logged = 0, 0.0  # step and seconds of the last row of means
         self.log_rows = 0
@@ -128,8 +115,7 @@ class Run:
         try:
             self.ranks.any(False)  # nothing is written before all have read what is there
             with self._parting(), self.progress, self._open_board() as board:
-                first = STAGES.index(self.stage) + (1 if self.finished else 0)
-                remaining = [stage for stage in STAGES[first:] if self.config.stage_share(stage) > 0]
+                remaining = self.names[self.names.index(self.stage) + (1 if self.finished else 0) :]
                 if not remaining:
                     self.progress.say("the budget is spent: give more --steps or --minutes to go on")
                 for stage in remaining:
@@ -149,23 +135,23 @@ class Run:
             if content.get(name) != mine:
                 why = _difference(content.get(name), mine)
                 raise CheckpointError(f"{path}: cannot go on with other {WORDS[name]}{why}")
-        self.stage, self.finished, self.seconds = content["stage"], content["finished"], content["seconds"]
+        self.stage, self.finished = content["stage"], content["finished"]
+        if self.stage not in self.names:
+            raise CheckpointError(f"{path}: is in its {self.stage} stage, to which these options give no share")
+        self.seconds |= content["seconds"]
         self.window.load_state_dict(content["window"])
         self.best_score = content["best_score"]
         with _of_this_version(path):
-            for name, module in self.networks.modules().items():
+            for name, module in self.stages.networks.items():
                 module.load_state_dict(content["networks"][name])
-        if self.finished and self.stage == self._last_stage() and self._budget_left(content["trainer"]["step"]):
+        if self.finished and self.stage == self.names[-1] and self._budget_left(content["trainer"]["step"]):
             self.finished = False  # the run was over, and has been given more
         if self.finished:
             for name, weights in content["weights"].items():
-                getattr(self.networks, name).load_state_dict(weights)
+                self.stages.networks[name].load_state_dict(weights)
         else:
             self._resume_state = content["trainer"]
         self._cut_log(content["log_rows"])
-
-    def _last_stage(self) -> str:
-        return [stage for stage in STAGES if self.config.stage_share(stage) > 0][-1]
 
     def _budget_left(self, step: int) -> bool:
         steps, seconds = self.config.stage_budget(self.stage)
@@ -173,13 +159,13 @@ class Run:
 
     def _train_stage(self, stage: str, board: Any) -> None:
         self.stage, self.finished = stage, False
-        trainer = self.trainer = build_trainer(stage, self.config, self.networks, self.crystals, self.ranks)
-        if self.config.cuda_graph and stage == "latent" and not trainer.captures:
+        trainer = self.trainer = self.stages.trainer(stage, self.ranks)
+        if self.config.cuda_graph and stage in CAPTURED and not trainer.captures:
             self.progress.say("no CUDA graph: it takes one GPU, one process and a penalty in equal moves of every step")
         if self._resume_state is not None:
             trainer.load_state_dict(self._resume_state)
             self._resume_state = None
-        for network in (*self.networks.modules().values(), trainer.average.network):
+        for network in (*self.stages.networks.values(), trainer.average.network):
             self.ranks.broadcast_([*network.parameters(), *network.buffers()])
         steps, seconds = self.config.stage_budget(stage)
         left = None if seconds is None else max(seconds - self.seconds[stage], 0.0)
@@ -195,7 +181,7 @@ class Run:
             if trainer.step % self.config.log_every == 0:
                 trainer.check()
                 self._log_window(board)
-            if stage != "autoencoder" and trainer.step % self.config.evaluate_every == 0:
+            if self.stages.makes_crystals(stage) and trainer.step % self.config.evaluate_every == 0:
                 trainer.check()  # by all processes: one that leaves alone would keep the others waiting
                 self._evaluate(board)
             if trainer.step % self.config.checkpoint_every == 0:
@@ -208,76 +194,54 @@ class Run:
     def _finish_stage(self, stage: str, trainer: Trainer, board: Any) -> None:
         if self.window.counts:
             self._log_window(board)
-        if stage == "autoencoder" and self.ranks.first:
-            self._log(board, self._reconstruction())
-        elif trainer.step % self.config.evaluate_every:
+        if self.ranks.first and (measures := self.stages.measure(self._used(), stage)):
+            self.progress.say("validation set: " + _words(measures))
+            self._log(board, {f"validation_{name}": value for name, value in measures.items()})
+        if self.stages.makes_crystals(stage) and trainer.step % self.config.evaluate_every:
             self._evaluate(board)
-        if stage != self._last_stage():  # the last one may be given more, and then goes on with its own weights
-            finish_stage(stage, self.networks, trainer, self.crystals)
+        if stage != self.names[-1]:  # the last one may be given more, and then goes on with its own weights
+            self.stages.finish(stage, trainer)
         self.finished = True
         self._save()
-        if self.ranks.any(self._stop) and stage != self._last_stage():
+        if self.ranks.any(self._stop) and stage != self.names[-1]:
             raise Interrupted(f"stopped after the {stage} stage")
 
     # -- what it writes ------------------------------------------------------------------------------------------------
-
-    def _reconstruction(self) -> dict[str, float]:
-        """How much of the validation set survives the autoencoder: generation cannot be better than it."""
-        assert self.trainer is not None
-        now = sampling_networks("autoencoder", self.networks, self.trainer)
-        decoded, measures = reconstruction_errors(now["encoder"], now["decoder"], self.validation)  # type: ignore[arg-type]
-        if self.match is not None:
-            measures |= self.match(decoded.to("cpu"), self.validation.to("cpu"))
-        self.progress.say("reconstruction of the validation set: " + _words(measures))
-        return {f"validation_{name}": value for name, value in measures.items()}
 
     def _evaluate(self, board: Any) -> None:
         """Judge a small sample of the averaged generator; keep the best as checkpoints/best.pt."""
         if self.judge is None or not self.ranks.first:
             return
-        condition = self.crystals.condition
-        if condition is not None:  # what the training set asks for, in its order, as often as needed
-            rows = torch.arange(EVALUATION_SAMPLES, device=condition.device) % len(condition)
-            condition = condition[rows].cpu()
-        measures = self.judge(self.model().sample(EVALUATION_SAMPLES, seed=self.config.seed, condition=condition))
+        measures = self.judge(self.stages.sample(self.model(), EVALUATION_SAMPLES))
         self._log(board, {f"sample_{name}": value for name, value in measures.items()})
         self.progress.say(f"{self.stage} step {self._step()}: " + _words(measures))
         if self.best_score is None or measures["score"] < self.best_score:
             self.best_score = measures["score"]
             self._save("best.pt")
 
-    def model(self) -> Model:
-        """The model as it stands, with averaged weights; only in a game."""
-        assert self.trainer is not None
-        now = self._sampling_networks()
-        return Model(
-            self.folder.name,
-            self.encoding,
-            now["generator"],  # type: ignore[arg-type]
-            now["decoder"],  # type: ignore[arg-type]
-            dataclasses.asdict(self.config),
-            self._step(),
-        )
+    def model(self) -> Sampler:
+        """The model as it stands, with averaged weights; only while there are crystals."""
+        return self.stages.model(self._used(), self.folder.name, self._step())
 
-    def _sampling_networks(self) -> dict[str, torch.nn.Module]:
-        """What a sampler needs, by name: the averages, or the networks that took them over when the stage ended."""
+    def _used(self) -> dict[str, torch.nn.Module]:
+        """The networks that count, by name: the averages, or those that took them over when the stage ended."""
         assert self.trainer is not None
-        if not self.finished or self.stage == self._last_stage():
-            return sampling_networks(self.stage, self.networks, self.trainer)
-        names = ("encoder", "decoder") if self.stage == "autoencoder" else ("encoder", "decoder", "generator")
-        return {name: getattr(self.networks, name) for name in names}
+        averaged = self.stages.averaged(self.stage, self.trainer)
+        if not self.finished or self.stage == self.names[-1]:
+            return averaged
+        return {name: self.stages.networks[name] for name in averaged}
 
     def _save(self, name: str = "last.pt") -> None:
         assert self.trainer is not None
         self.trainer.check()
         if not self.ranks.first:
             return
-        now = self._sampling_networks()
+        now = self._used()
         content = {
             **self.identity,
             "config": dataclasses.asdict(self.config),
             "weights": {name: module.state_dict() for name, module in now.items()},
-            "networks": {name: module.state_dict() for name, module in self.networks.modules().items()},
+            "networks": {name: module.state_dict() for name, module in self.stages.networks.items()},
             "trainer": self.trainer.state_dict(),
             "stage": self.stage,
             "finished": self.finished,
@@ -325,9 +289,9 @@ class Run:
     def _identity(self) -> dict[str, Any]:
         """What a checkpoint must share with a run that goes on from it."""
         return {
-            "encoding": self.encoding.state_dict(),
-            "arguments": self.networks.arguments,
-            "crystals": self.crystals.digest(),
+            "encoding": self.stages.encoding.state_dict(),
+            "arguments": self.stages.arguments,
+            "crystals": self.stages.crystals.digest(),
         }
 
     @contextlib.contextmanager

@@ -105,7 +105,7 @@ def test_an_interrupt_leaves_no_half_file(form, tmp_path, monkeypatch):
         yield from itertools.islice(chunks(*words), 1)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("graphgan.sampling.CHUNK", 64)
+    monkeypatch.setattr("graphgan.sampling.graphs.CHUNK", 64)
     monkeypatch.setattr(Model, "_chunks", interrupted)
     assert make("-n", 200, "--out", tmp_path / form) == 130
     assert not list(tmp_path.iterdir())
@@ -182,7 +182,7 @@ def test_decode_holds_one_chunk_and_keeps_positions(tmp_path, monkeypatch):
     made = tmp_path / "a.csv"
     make("-n", 25, "--out", made)
     assert main(["encode", str(made), "--out", str(tmp_path / "set.npz"), "--max-atoms", "8"]) == 0
-    monkeypatch.setattr("graphgan.cli.actions.DECODED", 10)
+    monkeypatch.setattr("graphgan.cli.tensors.DECODED", 10)
     sizes, written, to_crystals = [], [], arrays.to_crystals
 
     def note(elements, kinds, *others):

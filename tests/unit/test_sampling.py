@@ -15,7 +15,8 @@ from graphgan.encodings.arrays import to_crystals, to_structures
 from graphgan.models import find_model, list_models
 from graphgan.networks import Decoder, Generator
 from graphgan.reconstruction import consistency
-from graphgan.sampling import BLOCK, CHUNK, Model, SamplingError, load_model, shard_rows
+from graphgan.sampling import BLOCK, Model, SamplingError, load_model, shard_rows
+from graphgan.sampling.graphs import CHUNK
 
 SIZES = [0, 1, 2, 0, 3, 2]
 
@@ -30,7 +31,15 @@ def toy(condition_dim=0, sizes=SIZES):
     generator, decoder = Generator(**arguments["generator"]), Decoder(**arguments["decoder"])
     decoder.log_metric_mean[:3] = 1.0
     encoding = GraphEncoding(max_atoms=5, elements=["O", "Ti", "Ba"], atom_counts=sizes)
-    return Model("toy", encoding, generator.eval(), decoder.eval(), {"seed": 0}, 7, arguments)
+    return Model(
+        name="toy",
+        encoding=encoding,
+        generator=generator.eval(),
+        decoder=decoder.eval(),
+        config={"seed": 0},
+        step=7,
+        arguments=arguments,
+    )
 
 
 def crystals_of(model, n, **options):
@@ -136,7 +145,7 @@ def test_any_integer_is_a_seed():
 
 
 def test_shards_and_prefixes_are_the_same_crystals(monkeypatch):
-    monkeypatch.setattr("graphgan.sampling.CHUNK", 128)
+    monkeypatch.setattr("graphgan.sampling.graphs.CHUNK", 128)
     model = toy()
     whole = crystals_of(model, 300, seed=5)
     assert sum(crystal is not None for crystal in whole) > 290

@@ -1,0 +1,314 @@
+"""Which representation of crystals learns best from the same data in the same time? Graph tensors against images.
+
+    python benchmarks/encodings.py small perov_5/train.csv.gz perov_5/val.csv.gz --out encodings-small --workers 2
+
+Every run of the preset (`encodings.yaml`) is a `graphgan train` of its own; then raw samples of its last averaged
+weights are judged by `graphgan.evaluate` against the reference. A run that was stopped is resumed, one that is done is
+not done again: start the same command again to go on. OUT holds a folder a run, encodings.json with every number,
+table.md with medians and ranges over seeds, and figures.
+
+Redundancy columns say how far copies of one number inside a generated tensor disagree, nothing about its quality.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, TextIO
+
+import record
+import yaml
+
+PRESETS = Path(__file__).with_name("encodings.yaml")
+DONE = "cell.json"
+REAL = "real crystals"
+# Columns of the table: metric, heading, whether more is better (None: no quality).
+COLUMNS = [
+    ("structural_validity", "structural", True),
+    ("compositional_validity", "compositional", True),
+    ("coverage_recall", "COV-R", True),
+    ("coverage_precision", "COV-P", True),
+    ("density_wasserstein", "density", False),
+    ("num_elements_wasserstein", "elements", False),
+    ("element_total_variation", "element TV", False),
+    ("nearest_neighbour_wasserstein", "neighbour, Å", False),
+    ("uniqueness", "unique", True),
+    ("novelty", "novel", True),
+    ("unique_novel_valid", "unique, novel, valid", True),
+    ("decode_failures", "undecoded", False),
+    ("steps", "steps", None),
+    ("parameters", "parameters of the sampler", None),
+    ("crystals_per_second", "crystals/s", None),
+]
+REDUNDANCY = [
+    ("lattice_parameter_variance", "a, b, c, Å²"),
+    ("lattice_angle_variance", "angles, deg²"),
+    ("space_group_number_variance", "space group"),
+    ("fractional_coordinate_variance", "x, y"),
+    ("relative_coordinate_difference", "relative coordinates"),
+    ("reconstructed_pairwise_difference", "pairs"),
+]
+
+
+@dataclasses.dataclass(frozen=True)
+class Cell:
+    """One run: a row of the preset with one seed."""
+
+    representation: str
+    game: str
+    flags: tuple[str, ...]
+    seed: int
+    minutes: float
+    samples: int
+
+    @property
+    def folder(self) -> str:
+        """Of its run, below OUT."""
+        return f"{self.representation} {self.game} {self.seed}".replace(" ", "-").lower()
+
+
+def cells_of(preset: str, minutes: float | None = None, seeds: Sequence[int] | None = None) -> list[Cell]:
+    """The runs of a preset, seed by seed, so that a table of all rows is there early."""
+    table = yaml.safe_load(PRESETS.read_text())[preset]
+    return [
+        Cell(
+            row["representation"],
+            row["game"],
+            (*table["flags"], *row["flags"]),
+            seed,
+            minutes or table["minutes"],
+            table["samples"],
+        )
+        for seed in (table["seeds"] if seeds is None else seeds)
+        for row in table["rows"]
+    ]
+
+
+def train_command(cell: Cell, data: str, reference: str, out: Path) -> list[str]:
+    """The `graphgan train` of a run; samples are looked at once, at its end."""
+    run = out / cell.folder
+    words = ["train", data, "--out", str(run), "--validation", reference, *cell.flags]
+    words += ["--minutes", str(cell.minutes), "--seed", str(cell.seed), "--evaluate-every", str(10**9)]
+    return [*words, "--resume"] if (run / "checkpoints" / "last.pt").exists() else words
+
+
+def play(cell: Cell, data: str, reference: str, out: Path) -> dict[str, Any]:
+    """Train and judge one run in processes of their own, or read what was found before."""
+    done = out / cell.folder / DONE
+    if not done.exists():
+        started = time.monotonic()
+        with (out / f"{cell.folder}.log").open("a") as log:
+            _run(["-m", "graphgan", *train_command(cell, data, reference, out)], log)
+            _run(_judge_words(out / cell.folder, data, reference, cell.samples), log)
+        print(f"{cell.folder}: {time.monotonic() - started:.0f} s", flush=True)
+    facts = {"representation": cell.representation, "game": cell.game, "seed": cell.seed}
+    return facts | json.loads(done.read_text())
+
+
+def play_real(data: str, reference: str, out: Path, samples: int) -> dict[str, Any]:
+    """The same numbers of crystals of the training set: what a perfect model would score."""
+    folder = out / REAL.replace(" ", "-")
+    folder.mkdir(exist_ok=True)
+    if not (folder / DONE).exists():
+        with (out / f"{folder.name}.log").open("a") as log:
+            _run(_judge_words(folder, data, reference, samples), log)
+    return {"representation": REAL, "game": "", "seed": 0} | json.loads((folder / DONE).read_text())
+
+
+def _judge_words(folder: Path, data: str, reference: str, samples: int) -> list[str]:
+    return [__file__, "judge", data, reference, "--out", str(folder), "--samples", str(samples)]
+
+
+def _run(words: list[str], log: TextIO) -> None:
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    run = subprocess.run([sys.executable, *words], stdout=log, stderr=log, env=environment, check=False)
+    if run.returncode:
+        raise SystemExit(f"{words[0]} ended with code {run.returncode}; {log.name} says why")
+
+
+def judge(folder: Path, data: str, reference: str, samples: int) -> None:
+    """Sample the last averaged weights of a run, evaluate, and write cell.json."""
+    import numpy as np
+    import torch
+
+    import graphgan as gg
+    from graphgan.cli.train import read_log
+    from graphgan.sampling import ImageModel
+
+    torch.set_num_threads(1)
+    train, real = gg.read_structures(data), gg.read_structures(reference)
+    numbers: dict[str, Any] = {}
+    if folder.name == REAL.replace(" ", "-"):
+        rows = np.random.default_rng(0).choice(len(train), min(samples, len(train)), replace=False)
+        made: Sequence[Any] = [train[i] for i in rows]
+    else:
+        model = gg.load_model(folder / "checkpoints" / "last.pt")
+        start = time.perf_counter()
+        if isinstance(model, ImageModel):
+            images = model.sample_images(samples, seed=0)
+            made = model.encoding.decode(images)
+        else:
+            made = model.sample(samples, seed=0)
+        numbers["crystals_per_second"] = samples / (time.perf_counter() - start)
+        is_image = isinstance(model, ImageModel)
+        numbers |= model.encoding.redundancy(images) if is_image else graph_redundancy(model, samples)
+        numbers["parameters"] = sum(p.numel() for network in model.networks().values() for p in network.parameters())
+        stages = {row["stage"]: row for row in read_log(folder / "log.jsonl")}
+        numbers["seconds"] = sum(row["seconds"] for row in stages.values())
+        numbers["steps"] = sum(row["step"] for row in stages.values())
+    start = time.perf_counter()
+    report = gg.evaluate(made, reference=real, train=train if numbers else None)
+    numbers["evaluation_seconds"] = time.perf_counter() - start
+    found = {"metrics": report.metrics | numbers, "distributions": report.distributions, "floor": report.noise_floor}
+    unfinished = folder / f".{DONE}"
+    unfinished.write_text(json.dumps(found, default=float))
+    unfinished.rename(folder / DONE)
+
+
+def graph_redundancy(model: Any, samples: int) -> dict[str, float]:
+    """The columns that a graph tensor has, of the directions that the decoder proposes against their average; lattice
+    and space group stand in it once."""
+    import torch
+
+    from graphgan import metrics
+
+    counts, noise = model._draw(range(min(samples, 1000)), 0)
+    with torch.inference_mode():
+        latents = model.generator(noise, counts)
+        proposal = model.decoder.propose(latents)
+        positions = model.decoder.average(proposal, latents).frac_coords
+    seen = proposal.directions.numpy(), positions.numpy(), counts.numpy()
+    return {
+        "relative_coordinate_difference": metrics.graph_relative_coordinate_difference(*seen),
+        "reconstructed_pairwise_difference": metrics.graph_pairwise_difference(*seen),
+    }
+
+
+def summary(results: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """A row a representation and game: the median over seeds of every number, and its lowest and highest value."""
+    rows: dict[tuple[str, str], list[dict[str, float]]] = {}
+    for result in results:
+        rows.setdefault((result["representation"], result["game"]), []).append(result["metrics"])
+    summed = []
+    for (representation, game), runs in rows.items():
+        names = dict.fromkeys(name for run in runs for name in run)
+        values = {name: [run[name] for run in runs if name in run] for name in names}
+        summed.append(
+            {"representation": representation, "game": game, "seeds": len(runs)}
+            | {name: {"median": statistics.median(v), "low": min(v), "high": max(v)} for name, v in values.items()}
+        )
+    return summed
+
+
+def shown(value: dict[str, float] | None) -> str:
+    """Median (lowest to highest), or a blank for what does not exist."""
+    if value is None:
+        return ""
+    digits = [f"{number:.0f}" if abs(number) >= 100 else f"{number:.3g}" for number in value.values()]
+    return digits[0] if len(set(digits)) == 1 else f"{digits[0]} ({digits[1]} to {digits[2]})"
+
+
+def tables(summed: Sequence[dict[str, Any]]) -> str:
+    """Two Markdown tables: metrics, and redundancy."""
+    parts = []
+    for columns in ([(name, heading) for name, heading, _ in COLUMNS], REDUNDANCY):
+        rows = [
+            {"": f"{row['representation']} {row['game']}".strip()}
+            | {heading: shown(row.get(name)) for name, heading in columns}
+            for row in summed
+            if any(name in row for name, _ in columns)
+        ]
+        parts.append(record.table(rows, ["", *(heading for _, heading in columns)]))
+    return "\n\n".join(parts) + "\n"
+
+
+def figures(results: Sequence[dict[str, Any]], out: Path) -> None:
+    """Distributions and element histograms of the first seed, a panel a representation and game."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from itertools import chain
+
+    import matplotlib.pyplot as plt
+
+    from graphgan.metrics.distributions import element_histogram
+
+    def shares(fractions: list[dict[str, float]]) -> dict[str, float]:
+        return {element: total / len(fractions) for element, total in element_histogram(fractions).items()}
+
+    first = min(result["seed"] for result in results)
+    chosen = [result for result in results if result["seed"] == first and result["representation"] != REAL]
+    kinds = [
+        ("neighbours.png", "nearest neighbour, Å", "nearest_neighbours", (0, 5)),
+        ("densities.png", "density, g/cm³", "density", (0, 25)),
+    ]
+    for name, label, column, limits in kinds:
+        figure, panels = plt.subplots(len(chosen), 1, figsize=(7, 1.3 * len(chosen)), sharex=True, squeeze=False)
+        for panel, result in zip(panels[:, 0], chosen, strict=True):
+            for side, colour in (("reference", "0.75"), ("generated", "tab:blue")):
+                values = result["distributions"][side][column]
+                flat = list(chain.from_iterable(values)) if values and isinstance(values[0], list) else values
+                if flat:
+                    panel.hist(flat, bins=80, range=limits, density=True, color=colour, alpha=0.7)
+            panel.set_yticks([])
+            panel.set_title(f"{result['representation']} {result['game']}", fontsize=8, loc="left", pad=2)
+        panels[-1, 0].set_xlabel(label)
+        figure.tight_layout()
+        figure.savefig(out / name, dpi=110)
+        plt.close(figure)
+    real = shares(chosen[0]["distributions"]["reference"]["elements"])
+    common = sorted(real, key=lambda symbol: -real[symbol])[:30]
+    figure, panels = plt.subplots(len(chosen), 1, figsize=(8, 1.3 * len(chosen)), sharex=True, squeeze=False)
+    for panel, result in zip(panels[:, 0], chosen, strict=True):
+        made = shares(result["distributions"]["generated"]["elements"])
+        panel.bar(range(len(common)), [real[symbol] for symbol in common], color="0.75", width=0.9)
+        panel.bar(range(len(common)), [made.get(symbol, 0.0) for symbol in common], color="tab:blue", width=0.5)
+        panel.set_yticks([])
+        panel.set_title(f"{result['representation']} {result['game']}", fontsize=8, loc="left", pad=2)
+    panels[-1, 0].set_xticks(range(len(common)), common, fontsize=7)
+    figure.tight_layout()
+    figure.savefig(out / "elements.png", dpi=110)
+    plt.close(figure)
+
+
+def main() -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("preset", help="small, full, or another key of encodings.yaml")
+    parser.add_argument("data", help="crystals to train on: any DATA of graphgan")
+    parser.add_argument("reference", help="crystals to compare with, and to choose nothing by")
+    parser.add_argument("--out", type=Path, required=True, help="folder; what is done there is not done again")
+    parser.add_argument("--workers", type=int, default=1, help="runs at a time, a core each")
+    parser.add_argument("--minutes", type=float, help="of training a run, in place of the preset's")
+    parser.add_argument("--seeds", type=int, nargs="+", help="in place of the preset's")
+    parser.add_argument("--samples", type=int, default=1000, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.preset == "judge":
+        judge(options.out, options.data, options.reference, options.samples)
+        return
+    options.out.mkdir(parents=True, exist_ok=True)
+    cells = cells_of(options.preset, options.minutes, options.seeds)
+    with ThreadPoolExecutor(options.workers) as pool:
+        results = list(pool.map(lambda cell: play(cell, options.data, options.reference, options.out), cells))
+    results.append(play_real(options.data, options.reference, options.out, cells[0].samples))
+    summed = summary(results)
+    text = tables(summed)
+    (options.out / "table.md").write_text(text)
+    figures(results, options.out)
+    rows = [{key: value for key, value in result.items() if key != "distributions"} for result in results]
+    facts = {"preset": options.preset, "minutes": cells[0].minutes, "workers": options.workers, "summary": summed}
+    record.write(options.out / "encodings.json", "encodings", rows, **facts)
+    print(text)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,241 @@
+"""The stages of a run on graph tensors: an autoencoder, the game in its latent space, the game of graphs."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from graphgan.autoencoding import ReconstructionLoss, reconstruction_errors
+from graphgan.cli.stages import autocast, build_objective
+from graphgan.config import Config
+from graphgan.crystal_set import CrystalSet
+from graphgan.draws import Share
+from graphgan.encodings import GraphEncoding
+from graphgan.geometry import log_metric
+from graphgan.graph_tensor import GraphTensor
+from graphgan.latents import Latents, Posterior, PosteriorSet
+from graphgan.networks import Decoder, Encoder, Generator, GraphCritic, LatentCritic, standardise
+from graphgan.objectives import Loss
+from graphgan.ranks import ALONE, Ranks
+from graphgan.sampling import Model, Sampler
+from graphgan.training import Player, Trainer, adversaries
+
+if TYPE_CHECKING:
+    from pymatgen.core import Structure
+
+KINDS: dict[str, type[nn.Module]] = {
+    "encoder": Encoder,
+    "decoder": Decoder,
+    "generator": Generator,
+    "latent_critic": LatentCritic,
+    "graph_critic": GraphCritic,
+}
+# What a pair of crystals gives that were one before they were encoded and decoded.
+Match = Callable[[GraphTensor, GraphTensor], dict[str, float]]
+
+
+class GraphStages:
+    """Stages of graph tensors (`graphgan.cli.stages.Stages`).
+
+    crystals    the training set
+    validation  what `measure` reconstructs
+    match       a further measure of the reconstructed against the real crystals
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        encoding: GraphEncoding,
+        crystals: CrystalSet,
+        validation: GraphTensor,
+        *,
+        device: torch.device,
+        match: Match | None = None,
+    ) -> None:
+        self.config, self.encoding, self.match = config, encoding, match
+        self.crystals, self.validation = crystals.to(device), validation.to(device)
+        condition_dim = 0 if crystals.condition is None else crystals.condition.shape[1]
+        self.arguments = _arguments(config, encoding, condition_dim)
+        # torch initialises from its global generator: seed a fork of it, and leave the caller's as it was.
+        with torch.random.fork_rng():
+            torch.manual_seed(config.seed)
+            self.networks = {name: KINDS[name](**self.arguments[name]).to(device) for name in KINDS}
+
+    def trainer(self, stage: str, ranks: Ranks = ALONE) -> Trainer:
+        rng = Share(self.crystals.device, ranks).manual_seed(self.config.seed)
+        if stage == "autoencoder":
+            self._decoder.set_scale(log_metric(self.crystals.lattice), self.crystals.num_atoms)
+            return self._autoencoder_trainer(rng)
+        return self._latent_trainer(rng) if stage == "latent" else self._graph_trainer(rng)
+
+    def averaged(self, stage: str, trainer: Trainer) -> dict[str, nn.Module]:
+        average = trainer.average.network
+        trained = {"autoencoder": ("encoder", "decoder"), "latent": (), "graph": ("generator", "decoder")}[stage]
+        now = {name: self.networks[name] for name in ("encoder", "decoder")}
+        if stage == "latent":
+            now["generator"] = average
+        return now | {name: average.get_submodule(name) for name in trained}
+
+    def finish(self, stage: str, trainer: Trainer) -> None:
+        for name, network in self.averaged(stage, trainer).items():
+            if network is not self.networks[name]:
+                self.networks[name].load_state_dict(network.state_dict())
+        if stage == "autoencoder":
+            encoder = self.networks["encoder"]
+            standardise(encoder, self._decoder, encode_all(encoder, self.crystals).latents())  # type: ignore[arg-type]
+
+    def makes_crystals(self, stage: str) -> bool:
+        return stage != "autoencoder"
+
+    def measure(self, used: dict[str, nn.Module], stage: str) -> dict[str, float]:
+        """How much of the validation set survives the autoencoder: generation cannot be better than it."""
+        if stage != "autoencoder":
+            return {}
+        decoded, measures = reconstruction_errors(used["encoder"], used["decoder"], self.validation)  # type: ignore[arg-type]
+        if self.match is not None:
+            measures |= self.match(decoded.to("cpu"), self.validation.to("cpu"))
+        return measures
+
+    def model(self, used: dict[str, nn.Module], name: str, step: int) -> Model:
+        return Model(
+            name=name,
+            encoding=self.encoding,
+            generator=used["generator"],  # type: ignore[arg-type]
+            decoder=used["decoder"],  # type: ignore[arg-type]
+            config=dataclasses.asdict(self.config),
+            step=step,
+        )
+
+    def sample(self, model: Sampler, n: int) -> Sequence[Structure | None]:
+        """With a condition, what the training set asks for, in its order, as often as needed."""
+        condition = self.crystals.condition
+        if condition is not None:
+            rows = torch.arange(n, device=condition.device) % len(condition)
+            condition = condition[rows].cpu()
+        return model.sample(n, seed=self.config.seed, condition=condition)
+
+    @property
+    def _decoder(self) -> Decoder:
+        return self.networks["decoder"]  # type: ignore[return-value]
+
+    @property
+    def _generator(self) -> Generator:
+        return self.networks["generator"]  # type: ignore[return-value]
+
+    def _autoencoder_trainer(self, rng: torch.Generator) -> Trainer:
+        options, encoder, decoder = self.config.autoencoder, self.networks["encoder"], self._decoder
+        loss = ReconstructionLoss(options.direction_weight, options.lattice_weight, options.kl_weight)
+        both = nn.ModuleDict({"encoder": encoder, "decoder": decoder})
+
+        def reconstruct(batch: GraphTensor, rng: torch.Generator) -> Loss:
+            return loss(encoder, decoder, batch, rng)
+
+        player = Player("autoencoder", both, reconstruct, options.learning_rate, betas=(0.9, 0.99), clip_norm=1.0)
+        return Trainer(
+            [player],
+            self.crystals,
+            batch_size=options.batch_size,
+            rng=rng,
+            ema_decay=options.ema_decay,
+            sizes=self.crystals.num_atoms,
+            autocast=autocast(self.config),
+        )
+
+    def _latent_trainer(self, rng: torch.Generator) -> Trainer:
+        options, generator = self.config.latent, self._generator
+
+        def fake(real: Latents, rng: torch.Generator) -> Latents:
+            noise = generator.noise(len(real), real.values.shape[1], rng)
+            return generator(noise, real.num_atoms, real.condition)
+
+        players = adversaries(
+            build_objective(options.objective, options.objective_options),
+            self.networks["latent_critic"],
+            generator,
+            real=lambda posterior, rng: posterior.sample(rng),
+            fake=fake,
+            critic_steps=options.critic_steps,
+            learning_rate=options.learning_rate,
+            critic_learning_rate=options.critic_learning_rate,
+        )
+        return Trainer(
+            players,
+            PosteriorSet(encode_all(self.networks["encoder"], self.crystals)),
+            batch_size=options.batch_size,
+            rng=rng,
+            ema_decay=options.ema_decay,
+            autocast=autocast(self.config),
+            capture=self.config.cuda_graph,
+        )
+
+    def _graph_trainer(self, rng: torch.Generator) -> Trainer:
+        options, generator, decoder = self.config.graph, self._generator, self._decoder
+
+        def fake(real: GraphTensor, rng: torch.Generator) -> GraphTensor:
+            noise = generator.noise(len(real), real.species.shape[1], rng)
+            made = decoder(generator(noise, real.num_atoms, real.condition))
+            return made if options.species == "soft" else made.replace(species=straight_through(made.species))
+
+        players = adversaries(
+            build_objective(options.objective, options.objective_options),
+            self.networks["graph_critic"],
+            nn.ModuleDict({"generator": generator, "decoder": decoder}),
+            real=lambda batch, rng: batch,
+            fake=fake,
+            critic_steps=options.critic_steps,
+            learning_rate=options.learning_rate,
+            critic_learning_rate=options.critic_learning_rate,
+        )
+        return Trainer(players, self.crystals, batch_size=options.batch_size, rng=rng, ema_decay=options.ema_decay)
+
+
+def _arguments(config: Config, encoding: GraphEncoding, condition_dim: int) -> dict[str, dict[str, Any]]:
+    """The arguments of the networks' constructors, in the order in which they are initialised."""
+    auto, latent, graph = config.autoencoder, config.latent, config.graph
+    species = {"num_species": len(encoding.elements), "condition_dim": condition_dim}
+    size = {"latent_dim": auto.latent_dim, "condition_dim": condition_dim}
+    equivariant = {"channels": auto.channels, "lmax": auto.lmax, "cutoff": auto.cutoff}
+    game = {"hidden": latent.hidden, "layers": latent.layers, "heads": latent.heads}
+    return {
+        "encoder": species
+        | equivariant
+        | {"latent_dim": auto.latent_dim, "hidden": auto.hidden, "layers": auto.encoder_layers},
+        "decoder": species
+        | {"latent_dim": auto.latent_dim, "hidden": auto.hidden, "layers": auto.decoder_layers}
+        | {"heads": auto.heads, "rounds": auto.rounds},
+        "generator": size
+        | game
+        | {"crystal_noise": latent.crystal_noise, "atom_noise": latent.atom_noise, "num_slots": encoding.max_atoms},
+        "latent_critic": size | game | {"spectral_norm": latent.spectral_norm},
+        "graph_critic": species
+        | equivariant
+        | {"hidden": graph.hidden, "layers": graph.layers, "spectral_norm": graph.spectral_norm},
+    }
+
+
+@torch.no_grad()
+def encode_all(encoder: Callable[[GraphTensor], Posterior], crystals: CrystalSet, batch_size: int = 256) -> Posterior:
+    """The posterior of a whole set, with the set's padding."""
+    num = crystals.max_atoms
+    parts = []
+    for start in range(0, len(crystals), batch_size):
+        part = encoder(crystals[start : start + batch_size])
+        extra = (0, 0, 0, num - part.mean.shape[1])
+        parts.append([nn.functional.pad(t, extra) for t in (part.mean, part.log_variance)])
+    mean, log_variance = (torch.cat(tensors) for tensors in zip(*parts, strict=True))
+    return Posterior(mean=mean, log_variance=log_variance, num_atoms=crystals.num_atoms, condition=crystals.condition)
+
+
+def straight_through(species: Tensor) -> Tensor:
+    """One-hot of the heaviest species [B, N, K] with the gradient of the weights; padding stays 0.
+
+    Bengio et al. (2013), arXiv:1308.3432. A critic that sees soft weights beside one-hot reals tells them apart by
+    softness alone.
+    """
+    hard = nn.functional.one_hot(species.argmax(-1), species.shape[-1]).to(species.dtype)
+    hard = hard * (species.sum(-1, keepdim=True) > 0)
+    return hard + species - species.detach()

@@ -1,0 +1,159 @@
+"""The configuration of a run on graph tensors as frozen dataclasses; no networks, no torch.
+
+A field's default here is the default everywhere.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Literal
+
+from graphgan.config.run import RunConfig
+from graphgan.config.tables import ConfigError
+
+STAGES = ("autoencoder", "latent", "graph")
+
+
+@dataclasses.dataclass(frozen=True)
+class EncodingOptions:
+    """What of the data the networks see."""
+
+    max_atoms: int = 20
+    """Crystals with more atoms in the cell are left out."""
+    primitive: bool = True
+    """Take the primitive cell of every crystal first."""
+
+
+@dataclasses.dataclass(frozen=True)
+class AutoencoderOptions:
+    """Stage 1: graph tensors to per-atom latents and back."""
+
+    share: float = 0.3
+    """Share of the budget (--steps or --minutes)."""
+    latent_dim: int = 8
+    """Numbers in an atom's latent vector."""
+    hidden: int = 96
+    """Features an atom."""
+    encoder_layers: int = 3
+    """Rounds of equivariant messages."""
+    decoder_layers: int = 3
+    """Transformer blocks."""
+    heads: int = 4
+    """Attention heads of the decoder."""
+    channels: int = 16
+    """Channels of every l > 0, and heads of the encoder's attention; they divide hidden."""
+    lmax: int = 2
+    """Highest l of the e3nn irreps."""
+    cutoff: float = 6.0
+    """Reach of the Cartesian edge features in Å."""
+    rounds: int = 3
+    """Rounds of averaging directions into positions."""
+    direction_weight: float = 10.0
+    """Weight of 1 - cos of the direction errors."""
+    lattice_weight: float = 3.0
+    """Weight of the squared error of the normalised log-metric."""
+    kl_weight: float = 1e-3
+    """Weight of the KL divergence, nats an atom."""
+    batch_size: int = 64
+    """Crystals a step."""
+    learning_rate: float = 1e-3
+    """Of Adam with betas (0.9, 0.99)."""
+    ema_decay: float = 0.998
+    """Of the averaged weights, which go on to the next stage."""
+
+
+@dataclasses.dataclass(frozen=True)
+class LatentOptions:
+    """Stage 2: the game in latent space."""
+
+    share: float = 0.7
+    """Share of the budget (--steps or --minutes)."""
+    objective: str = "wgan-gp"
+    """wgan-gp, wgan, non-saturating, least-squares, hinge, relativistic, or package.module:Name."""
+    objective_options: dict[str, float] = dataclasses.field(default_factory=dict)
+    """Arguments of the objective."""
+    hidden: int = 64
+    """Features an atom, in generator and critic."""
+    layers: int = 3
+    """Transformer blocks, in generator and critic."""
+    heads: int = 4
+    """Attention heads."""
+    crystal_noise: int = 32
+    """Noise numbers a crystal."""
+    atom_noise: int = 16
+    """Noise numbers an atom."""
+    spectral_norm: bool = False
+    """Divide the critic's weights by their largest singular value."""
+    critic_steps: int = 3
+    """Critic steps a generator step."""
+    batch_size: int = 64
+    """Crystals a step."""
+    learning_rate: float = 5e-4
+    """Of the generator's Adam with betas (0.0, 0.9)."""
+    critic_learning_rate: float = 5e-4
+    """Of the critic's Adam with betas (0.0, 0.9)."""
+    ema_decay: float = 0.998
+    """Of the generator that samples."""
+
+
+@dataclasses.dataclass(frozen=True)
+class GraphOptions:
+    """Stage 3, off unless it has a share: fine-tuning generator and decoder against a critic of graph tensors."""
+
+    share: float = 0.0
+    """Share of the budget (--steps or --minutes)."""
+    objective: str = "wgan-gp"
+    """As in the latent stage."""
+    objective_options: dict[str, float] = dataclasses.field(default_factory=dict)
+    """Arguments of the objective."""
+    hidden: int = 64
+    """Features an atom of the critic."""
+    layers: int = 2
+    """Rounds of equivariant messages of the critic."""
+    spectral_norm: bool = False
+    """Divide the critic's weights by their largest singular value."""
+    species: Literal["straight-through", "soft"] = "straight-through"
+    """How generated species meet the critic: one-hot with the gradient of the softmax, or the softmax itself."""
+    critic_steps: int = 3
+    """Critic steps a generator step."""
+    batch_size: int = 64
+    """Crystals a step."""
+    learning_rate: float = 3e-5
+    """Of generator and decoder: they are good already."""
+    critic_learning_rate: float = 3e-4
+    """Of the critic."""
+    ema_decay: float = 0.998
+    """Of the generator and decoder that sample."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Config(RunConfig):
+    """A run on graph tensors: an autoencoder, the game in its latent space, and, if asked for, the game of graphs."""
+
+    encoding: EncodingOptions = dataclasses.field(default_factory=EncodingOptions)
+    autoencoder: AutoencoderOptions = dataclasses.field(default_factory=AutoencoderOptions)
+    latent: LatentOptions = dataclasses.field(default_factory=LatentOptions)
+    graph: GraphOptions = dataclasses.field(default_factory=GraphOptions)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        channels = self.autoencoder.channels
+        for name, field, heads in (
+            ("autoencoder", "autoencoder.heads", self.autoencoder.heads),
+            ("autoencoder", "autoencoder.channels", channels),
+            ("latent", "latent.heads", self.latent.heads),
+            ("graph", "autoencoder.channels", channels),
+        ):
+            if (hidden := getattr(self, name).hidden) % heads:
+                raise ConfigError(f"{field} is {heads}, does not divide {name}.hidden {hidden}")
+        shares = [getattr(self, stage).share for stage in STAGES]
+        if shares[0] <= 0 or sum(shares[1:]) <= 0:
+            raise ConfigError(f"shares are {shares}: the autoencoder and a game need more than 0, none less")
+
+    @property
+    def stages(self) -> dict[str, float]:
+        shares = {stage: getattr(self, stage).share for stage in STAGES}
+        return {stage: share / sum(shares.values()) for stage, share in shares.items() if share > 0}
+
+    def batch_size(self, stage: str) -> int:
+        return getattr(self, stage).batch_size
