@@ -72,9 +72,9 @@ class ImageGameOptions:
     """Critic steps a generator step."""
     batch_size: int = 64
     """Crystals a step."""
-    learning_rate: float = 2e-4
+    learning_rate: float = 5e-4
     """Of the generator's Adam."""
-    critic_learning_rate: float = 2e-4
+    critic_learning_rate: float = 5e-4
     """Of the critic's Adam."""
     beta1: float = 0.0
     """First beta of both."""

@@ -41,11 +41,12 @@ class ElucidatedDiffusion(nn.Module):
         side: int,
         width: int = 32,
         multipliers: Sequence[int] = (1, 2),
-        blocks: Sequence[int] = (1, 2),
+        blocks: Sequence[int] = (1, 1),
         attention: Sequence[str] = ("none", "full"),
         heads: int = 4,
         head_width: int = 16,
         patch: int = 2,
+        dense: int = 512,
         steps: int = 18,
         sigma_min: float = 0.002,
         sigma_max: float = 80.0,
@@ -60,7 +61,8 @@ class ElucidatedDiffusion(nn.Module):
         self.p_mean, self.p_std = p_mean, p_std
         low, high = sigma_min ** (1 / rho), sigma_max ** (1 / rho)
         self.sigmas = [(high + i / (steps - 1) * (low - high)) ** rho for i in range(steps)] + [0.0]
-        self.network = UNet(channels, channels, side, width, multipliers, blocks, attention, heads, head_width, patch)
+        shape = width, multipliers, blocks, attention, heads, head_width, patch
+        self.network = UNet(channels, channels, side, *shape, dense=dense)
         self.register_buffer("centre", torch.full(self.shape, 0.5))
         self.register_buffer("spread", torch.tensor(0.25))
 
@@ -70,11 +72,12 @@ class ElucidatedDiffusion(nn.Module):
         and the standard deviation 0.5 that the noise levels were chosen for. To be called once, before training."""
         values = pixels_of(images, self.shape)
         self.centre.copy_(values.mean(0))
-        self.spread.copy_((values - self.centre).square().mean().sqrt().clamp_min(1e-4) / (2 * SIGMA_DATA))
+        total = sum((part - self.centre).square().sum() for part in values.split(1024))
+        self.spread.copy_((total / values.numel()).sqrt().clamp_min(1e-4))
 
     def loss(self, images: ImageTensor, rng: torch.Generator) -> Loss:
         """(loss, stats) of a batch: the weighted squared error of pixels at noise levels drawn for each image."""
-        clean = (pixels_of(images, self.shape) - self.centre) / (2 * self.spread)
+        clean = (pixels_of(images, self.shape) - self.centre) * (SIGMA_DATA / self.spread)
         sigma = torch.exp(self.p_mean + self.p_std * normal(len(images), 1, 1, 1, rng=rng))
         found = self.denoise(clean + sigma * normal(*clean.shape, rng=rng), sigma)
         weight = (sigma.square() + SIGMA_DATA**2) / (sigma * SIGMA_DATA).square()
@@ -95,7 +98,7 @@ class ElucidatedDiffusion(nn.Module):
             return self.denoise(x, x.new_full((len(x), 1, 1, 1), sigma))
 
         inside = heun(denoise, self.sigmas[0] * draw(*self.shape), self.sigmas)
-        return (2 * self.spread * inside + self.centre).clamp(0, 1)
+        return (inside * (self.spread / SIGMA_DATA) + self.centre).clamp(0, 1)
 
 
 def heun(denoise: Callable[[Tensor, float], Tensor], x: Tensor, sigmas: Sequence[float]) -> Tensor:
@@ -210,9 +213,9 @@ def ancestral(denoise: Callable[[Tensor, float], Tensor], draw: Draw, shape: tup
 
 
 def cosine_log_snr(time: Tensor) -> Tensor:
-    """Log of alpha^2 / sigma^2 where alpha = cos((time + 0.008) / 1.008 * pi / 2), from about 11.5 at time 0 to -20.7
-    at time 1; Nichol & Dhariwal (2021), arXiv:2102.09672."""
-    return -torch.tan((time + 0.008) / 1.008 * (math.pi / 2)).square().clamp(1e-5, 1e9).log()
+    """Log of alpha^2 / sigma^2 where alpha = cos((time + 0.008) / 1.008 * pi / 2), from 8.8 at time 0 to -20.7 at
+    time 1; Nichol & Dhariwal (2021), arXiv:2102.09672."""
+    return -torch.tan((time + 0.008) / 1.008 * (math.pi / 2)).square().clamp(max=1e9).log()
 
 
 def linear_log_snr(time: Tensor) -> Tensor:

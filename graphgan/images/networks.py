@@ -29,12 +29,12 @@ class ImageGenerator(nn.Module):
     A linear layer makes a map of a quarter of the side and 2 width features; `blocks` residual blocks follow there and,
     after doubling, at half the side with width features; sub-pixel convolutions double (Shi et al. 2016,
     arXiv:1609.05158), the last one to pixels. Normalisation is over groups of features of one image (Wu & He 2018,
-    arXiv:1803.08494). Learned vectors of rows and columns, and one learned picture under the sigmoid, tell pixels
-    apart.
+    arXiv:1803.08494). Learned vectors of rows and columns tell places apart. A branch of linear layers with `dense`
+    features adds to all pixels, under the sigmoid: what an image says once for a whole row is far for convolutions.
     """
 
     def __init__(
-        self, channels: int, side: int, noise: int = 128, width: int = 32, blocks: int = 1, dense: int = 256
+        self, channels: int, side: int, noise: int = 128, width: int = 16, blocks: int = 1, dense: int = 256
     ) -> None:
         super().__init__()
         self.noise, self.shape = noise, (channels, side, side)
@@ -61,7 +61,8 @@ class ImageGenerator(nn.Module):
 
 
 class ImageCritic(nn.Module):
-    """Images -> scores [B]: two strided convolutions, residual blocks after each, then a linear layer.
+    """Images -> scores [B]: two strided convolutions, residual blocks after each, then a linear layer; a branch of
+    linear layers that sees the image as one vector adds to the score.
 
     No normalisation; `spectral_norm` divides every weight by its largest singular value (Miyato et al. 2018,
     arXiv:1802.05957). Learned vectors of rows and columns tell where a pixel is, as coordinates do in Liu et al.
@@ -69,7 +70,7 @@ class ImageCritic(nn.Module):
     """
 
     def __init__(
-        self, channels: int, side: int, width: int = 32, blocks: int = 1, dense: int = 256, spectral_norm: bool = False
+        self, channels: int, side: int, width: int = 16, blocks: int = 1, dense: int = 256, spectral_norm: bool = False
     ) -> None:
         super().__init__()
         self.shape = (channels, side, side)

@@ -26,8 +26,9 @@ class UNet(nn.Module):
     after them: "none", "linear" or "full". A noise level is the log of a signal-to-noise ratio. Learned vectors of
     rows and columns are added to the first features. The output is 0 at birth.
 
-    patch  pixels of a square of this side enter and leave as one; a U-Net of a large image begins on a coarser grid
-    levels how many noise levels there are to tell: one for every image that is noisy
+    patch   squares of so many pixels a side enter and leave as one pixel of the finest grid
+    levels  how many noise levels there are to tell
+    dense   features of a branch that sees the images as one vector and adds to the output; 0 for none
 
     ValueError unless multipliers, blocks and attention have one entry a level.
     """
@@ -45,6 +46,7 @@ class UNet(nn.Module):
         head_width: int = 16,
         patch: int = 1,
         levels: int = 1,
+        dense: int = 0,
     ) -> None:
         super().__init__()
         if not len(multipliers) == len(blocks) == len(attention) or not set(attention) <= set(ATTENTIONS):
@@ -69,10 +71,10 @@ class UNet(nn.Module):
         self.middle = nn.ModuleList([TimedBlock(here, here, told) for _ in range(2)])
         self.between = Attention(here, heads, head_width) if "full" in attention else nn.Identity()
         self.norm = group_norm(width * multipliers[0])
-        self.leave = nn.Conv2d(width * multipliers[0], channels_out * patch**2, 3, padding=1)
+        self.leave = zero_born(nn.Conv2d(width * multipliers[0], channels_out * patch**2, 3, padding=1))
         self.spread = nn.PixelShuffle(patch)
-        nn.init.zeros_(self.leave.weight)
-        nn.init.zeros_(self.leave.bias)  # type: ignore[arg-type]
+        pixels = side**2
+        self.whole = DenseBranch(channels_in * pixels, dense, channels_out * pixels, told) if dense else None
 
     def forward(self, images: Tensor, noise: Tensor) -> Tensor:
         told = silu(self.tell(waves(noise).flatten(1)))
@@ -83,7 +85,8 @@ class UNet(nn.Module):
         h = self.middle[1](self.between(self.middle[0](h, told)), told)
         for stage in self.up:
             h = stage(h, told, seen, keep=False)
-        return self.spread(self.leave(silu(self.norm(h))))[..., : self.side, : self.side]
+        out = self.spread(self.leave(silu(self.norm(h))))[..., : self.side, : self.side]
+        return out if self.whole is None else out + self.whole(images.flatten(1), told).view_as(out)
 
 
 class Stage(nn.Module):
@@ -128,18 +131,35 @@ class TimedBlock(nn.Module):
 
     def __init__(self, width_in: int, width: int, told: int) -> None:
         super().__init__()
-        self.first, self.second = nn.Conv2d(width_in, width, 3, padding=1), nn.Conv2d(width, width, 3, padding=1)
+        self.first = nn.Conv2d(width_in, width, 3, padding=1)
+        self.second = zero_born(nn.Conv2d(width, width, 3, padding=1))
         self.norm_first, self.norm_second = group_norm(width_in), group_norm(width)
         self.tell = nn.Linear(told, 2 * width)
         self.skip = nn.Identity() if width_in == width else nn.Conv2d(width_in, width, 1)
-        nn.init.zeros_(self.second.weight)
-        nn.init.zeros_(self.second.bias)  # type: ignore[arg-type]
 
     def forward(self, x: Tensor, told: Tensor) -> Tensor:
         scale, shift = self.tell(told)[:, :, None, None].chunk(2, 1)
         h = self.first(silu(self.norm_first(x)))
         h = self.second(silu(self.norm_second(h) * (1 + scale) + shift))
         return self.skip(x) + h
+
+
+class DenseBranch(nn.Module):
+    """[B, width_in] -> [B, width_out]: two residual linear layers, scaled and shifted by what is told of the noise."""
+
+    def __init__(self, width_in: int, width: int, width_out: int, told: int) -> None:
+        super().__init__()
+        self.enter, self.leave = nn.Linear(width_in, width), zero_born(nn.Linear(width, width_out))
+        self.norms = nn.ModuleList([nn.LayerNorm(width) for _ in range(2)])
+        self.tell = nn.ModuleList([nn.Linear(told, 2 * width) for _ in range(2)])
+        self.layers = nn.ModuleList([nn.Linear(width, width) for _ in range(2)])
+
+    def forward(self, x: Tensor, told: Tensor) -> Tensor:
+        h = self.enter(x)
+        for norm, tell, layer in zip(self.norms, self.tell, self.layers, strict=True):
+            scale, shift = tell(told).chunk(2, 1)
+            h = h + layer(silu(norm(h) * (1 + scale) + shift))
+        return self.leave(silu(h))
 
 
 class Attention(nn.Module):
@@ -150,10 +170,8 @@ class Attention(nn.Module):
         super().__init__()
         self.heads, inner = heads, heads * head_width
         self.norm, self.norm_after = group_norm(width), group_norm(width)
-        self.query_key_value, self.out = nn.Linear(width, 3 * inner), nn.Linear(inner, width)
+        self.query_key_value, self.out = nn.Linear(width, 3 * inner), zero_born(nn.Linear(inner, width))
         self.after = nn.Sequential(nn.Linear(width, 2 * width), nn.SiLU(), nn.Linear(2 * width, width))
-        nn.init.zeros_(self.out.weight)
-        nn.init.zeros_(self.out.bias)
 
     def forward(self, x: Tensor) -> Tensor:
         parts = self.query_key_value(self.norm(x).flatten(2).mT).unflatten(2, (3, self.heads, -1))
@@ -172,6 +190,13 @@ class LinearAttention(Attention):
 
     def mix(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
         return query.softmax(-1) @ (key.softmax(-2).mT @ value) * query.shape[-1] ** -0.5
+
+
+def zero_born(layer: nn.Conv2d | nn.Linear) -> nn.Module:
+    """The layer with weights 0: what it is added to is at first as without it."""
+    for parameter in layer.parameters():
+        nn.init.zeros_(parameter)
+    return layer
 
 
 def waves(noise: Tensor) -> Tensor:
