@@ -42,6 +42,10 @@ class CrystensOptions:
     """A site whose α is off that of the first one by this share is none."""
     average: bool = True
     """Move sites towards where the others see them when decoding."""
+    max_elements: int | None = None
+    """Bring a decoded crystal of more elements down to so many by K-means; published: 3."""
+    coordinate_clusters: int | None = None
+    """Bring its coordinates down to so many values by K-means."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterator
-from operator import index as whole
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self, Unpack
 
 import numpy as np
 import torch
@@ -17,11 +16,8 @@ from graphgan.encodings.arrays import to_crystals
 from graphgan.geometry import wrap
 from graphgan.graph_tensor import GraphTensor, cat
 from graphgan.networks import Decoder, Generator, Noise
-from graphgan.sampling.rows import BLOCK, Draw, SamplingError, asked_rows
-from graphgan.sampling.sampler import Precision, Sampler
-
-if TYPE_CHECKING:
-    from numpy.typing import ArrayLike
+from graphgan.sampling.rows import BLOCK, Draw
+from graphgan.sampling.sampler import Precision, Request, Sampler, Wishes
 
 CHUNK = 64 * BLOCK
 """Crystals that are drawn and sorted by size at a time: what a stream holds in memory."""
@@ -70,43 +66,28 @@ class Model(Sampler):
         return {"generator": self.generator, "decoder": self.decoder}
 
     @property
+    def largest(self) -> int:
+        return self.encoding.max_atoms
+
+    @property
     def condition_dim(self) -> int:
-        """C, the numbers to condition a crystal on; 0 for a model trained without a condition."""
         return self.generator.embed_crystal.in_features - 1 - self.generator.crystal_noise
 
     # -- crystals ------------------------------------------------------------------------------------------------------
 
-    def stream(
-        self,
-        n: int,
-        *,
-        seed: int = 0,
-        shard: tuple[int, int] = (1, 1),
-        num_atoms: int | None = None,
-        condition: ArrayLike | Tensor | None = None,
-    ) -> Iterator[list[Crystal | None]]:
-        """As `Sampler.stream`, in lists of at most CHUNK, the first atom of every crystal at the origin."""
-        rows, condition = self._rows(n, seed, shard, num_atoms), self._condition(n, condition)
-        return map(self._crystals, self._chunks(rows, seed, num_atoms, condition))
-
-    def sample_graphs(
-        self,
-        n: int,
-        *,
-        seed: int = 0,
-        shard: tuple[int, int] = (1, 1),
-        num_atoms: int | None = None,
-        condition: ArrayLike | Tensor | None = None,
-    ) -> tuple[GraphTensor, Tensor]:
+    def sample_graphs(self, n: int, **wishes: Unpack[Wishes]) -> tuple[GraphTensor, Tensor]:
         """The crystals of `sample` as graph tensors, and the consistency residual [n] of the directions they were
         averaged from (`graphgan.reconstruction.consistency`: fractional; 0 when all atoms agree)."""
-        rows, condition = self._rows(n, seed, shard, num_atoms), self._condition(n, condition)
         parts = []
-        for passes in self._chunks(rows, seed, num_atoms, condition):
+        for passes in self._chunks(self.request(n, **wishes)):
             places, graphs, residuals = zip(*passes, strict=True)
             order = torch.cat(places).argsort()
             parts.append((cat(graphs)[order], torch.cat(residuals)[order]))
         return cat([graphs for graphs, _ in parts]), torch.cat([residuals for _, residuals in parts])
+
+    def crystals_of(self, request: Request) -> Iterator[list[Crystal | None]]:
+        """In lists of at most CHUNK, the first atom of every crystal at the origin."""
+        return map(self._crystals, self._chunks(request))
 
     def compile(self, backend: str = "inductor") -> None:
         """Let torch.compile make the network pass; the first crystals of every size then take longer."""
@@ -114,33 +95,11 @@ class Model(Sampler):
 
     # -- how they are made ---------------------------------------------------------------------------------------------
 
-    def _rows(self, n: int, seed: int, shard: tuple[int, int], num_atoms: int | None) -> range:
-        """The numbers of the crystals asked for; SamplingError where the question makes no sense."""
-        if num_atoms is not None and not 1 <= whole(num_atoms) <= self.encoding.max_atoms:
-            raise SamplingError(f"num_atoms is {num_atoms}, this model makes 1 to {self.encoding.max_atoms}")
-        return asked_rows(n, seed, shard)
-
-    def _condition(self, n: int, condition: ArrayLike | Tensor | None) -> Tensor | None:
-        """A condition [n, C] as the networks take it, on the CPU; SamplingError where it is not the model's."""
-        width = self.condition_dim
-        if condition is None:
-            if width:
-                raise SamplingError(f"this model was trained with a condition: give one, of shape ({n}, {width})")
-            return None
-        if not width:
-            raise SamplingError("a condition is given, but this model was trained without one")
-        try:
-            numbers = torch.as_tensor(condition, dtype=torch.float32, device="cpu").detach()
-        except (TypeError, ValueError, RuntimeError):  # strings, or rows of different lengths
-            raise SamplingError(f"condition is no table of numbers, expected shape ({n}, {width})") from None
-        if numbers.shape != (n, width):
-            raise SamplingError(f"condition has shape {tuple(numbers.shape)}, expected ({n}, {width})")
-        return numbers
-
     @torch.inference_mode()
-    def _chunks(self, rows: range, seed: int, num_atoms: int | None, condition: Tensor | None) -> Iterator[list[Pass]]:
+    def _chunks(self, request: Request) -> Iterator[list[Pass]]:
         """The passes of every CHUNK rows. All crystals of a pass have one size: padding costs as much as atoms do, and
         the pairs of 20 atoms 16 times those of 5."""
+        rows, seed, num_atoms, condition = request
         device = next(self.generator.parameters()).device
         pairs = PAIRS.get(device.type, PAIRS["cuda"])
         for start in range(rows.start, rows.stop, CHUNK):

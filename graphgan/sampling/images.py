@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self, Unpack
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from graphgan import images as kinds
 from graphgan.data.crystals import Crystal
 from graphgan.encodings import image_encoding
 from graphgan.encodings.images import ImageEncoding
 from graphgan.image_tensor import ImageTensor
-from graphgan.sampling.rows import BLOCK, Draw, SamplingError, asked_rows
-from graphgan.sampling.sampler import Precision, Sampler
-
-if TYPE_CHECKING:
-    from numpy.typing import ArrayLike
+from graphgan.sampling.rows import BLOCK, Draw
+from graphgan.sampling.sampler import Precision, Request, Sampler, Wishes
 
 CHUNK = 4 * BLOCK
 """Images that are made in one network pass."""
@@ -31,6 +28,7 @@ class ImageModel(Sampler):
 
     encoding: ImageEncoding
     generator: nn.Module
+    largest = None
     condition_dim = 0
 
     @classmethod
@@ -54,31 +52,20 @@ class ImageModel(Sampler):
     def networks(self) -> dict[str, nn.Module]:
         return {"generator": self.generator}
 
-    def stream(
-        self,
-        n: int,
-        *,
-        seed: int = 0,
-        shard: tuple[int, int] = (1, 1),
-        num_atoms: int | None = None,
-        condition: ArrayLike | Tensor | None = None,
-    ) -> Iterator[list[Crystal | None]]:
-        """As `Sampler.stream`, in lists of at most CHUNK."""
-        if num_atoms is not None:
-            raise SamplingError("num_atoms is given, but a model of images draws as many sites as it likes")
-        if condition is not None:
-            raise SamplingError("a condition is given, but this model was trained without one")
-        return map(self.encoding.to_crystals, self._chunks(asked_rows(n, seed, shard), seed))
+    def crystals_of(self, request: Request) -> Iterator[list[Crystal | None]]:
+        """In lists of at most CHUNK."""
+        return map(self.encoding.to_crystals, self._chunks(request))
 
-    def sample_images(self, n: int, *, seed: int = 0, shard: tuple[int, int] = (1, 1)) -> ImageTensor:
+    def sample_images(self, n: int, **wishes: Unpack[Wishes]) -> ImageTensor:
         """The images [n, C, S, S] of the crystals of `sample`, normalised, on the CPU."""
-        return ImageTensor(torch.cat([made.values for made in self._chunks(asked_rows(n, seed, shard), seed)]))
+        return ImageTensor(torch.cat([made.values for made in self._chunks(self.request(n, **wishes))]))
 
     def compile(self, backend: str = "inductor") -> None:
         """Let torch.compile make the network pass; the first crystals then take longer."""
         self.generator.compile(dynamic=True, backend=backend)
 
-    def _chunks(self, rows: range, seed: int) -> Iterator[ImageTensor]:
+    def _chunks(self, request: Request) -> Iterator[ImageTensor]:
+        rows, seed = request.rows, request.seed
         device = next(self.generator.parameters()).device
         for start in range(rows.start, rows.stop, CHUNK):
             draw = Draw(range(start, min(start + CHUNK, rows.stop)), seed, device)

@@ -5,20 +5,47 @@ from __future__ import annotations
 import abc
 import dataclasses
 from collections.abc import Iterator
+from operator import index as whole
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypedDict, Unpack
 
+import torch
 from torch import Tensor, nn
 
 from graphgan.checkpoint import save_checkpoint
 from graphgan.data.crystals import Crystal
 from graphgan.encodings.arrays import to_structures
+from graphgan.sampling.rows import SamplingError, asked_rows
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
     from pymatgen.core import Structure
 
 Precision = Literal["float32", "bf16"]
+
+
+class Wishes(TypedDict, total=False):
+    """What can be said of the crystals to sample.
+
+    seed       of the random numbers, at least 0 and below 2**64; 0 by default
+    shard      (i, k), i from 1 to k: slice i of k of the n crystals; all by default
+    num_atoms  a cell; else as in training
+    condition  [n, C] real numbers, for models trained with a condition, and those need it
+    """
+
+    seed: int
+    shard: tuple[int, int]
+    num_atoms: int | None
+    condition: ArrayLike | Tensor | None
+
+
+class Request(NamedTuple):
+    """Crystals asked for, by their numbers."""
+
+    rows: range
+    seed: int
+    num_atoms: int | None
+    condition: Tensor | None
 
 
 @dataclasses.dataclass(eq=False, kw_only=True)
@@ -40,24 +67,42 @@ class Sampler(abc.ABC):
     def networks(self) -> dict[str, nn.Module]:
         """What sampling needs, by the names of checkpoints."""
 
+    @property
     @abc.abstractmethod
-    def stream(
-        self,
-        n: int,
-        *,
-        seed: int = 0,
-        shard: tuple[int, int] = (1, 1),
-        num_atoms: int | None = None,
-        condition: ArrayLike | Tensor | None = None,
-    ) -> Iterator[list[Crystal | None]]:
-        """The crystals of `sample` in short lists, as bare arrays (`graphgan.data.crystals.Crystal`). Nothing is kept,
-        so n may be in the millions; `write_structures` takes arrays."""
+    def largest(self) -> int | None:
+        """The atoms that can be asked for; None where the number of atoms cannot be asked for."""
+
+    @property
+    @abc.abstractmethod
+    def condition_dim(self) -> int:
+        """C, the numbers to condition a crystal on; 0 for a model trained without a condition."""
+
+    @abc.abstractmethod
+    def crystals_of(self, request: Request) -> Iterator[list[Crystal | None]]:
+        """The crystals of a request in short lists."""
 
     @abc.abstractmethod
     def compile(self, backend: str = "inductor") -> None:
         """Let torch.compile make the network pass; the first crystals then take longer."""
 
-    def sample(
+    def sample(self, n: int, **wishes: Unpack[Wishes]) -> list[Structure | None]:
+        """`n` crystals; None where what was generated is no crystal. Keywords are those of `Wishes`: seed, shard,
+        num_atoms, condition.
+
+        The same seed gives the same crystals on the same machine, and the first of many are those of few. The slices
+        of 1/k to k/k make up the whole; their sizes differ by at most one. SamplingError, a ValueError, for a count,
+        seed, shard or condition that cannot be, or a wish that this model does not know; TypeError for a count or a
+        seed that is no integer.
+        """
+        return to_structures([crystal for chunk in self.stream(n, **wishes) for crystal in chunk])
+
+    def stream(self, n: int, **wishes: Unpack[Wishes]) -> Iterator[list[Crystal | None]]:
+        """The crystals of `sample` in short lists, as bare arrays (`graphgan.data.crystals.Crystal`). Nothing is kept,
+        so n may be in the millions; `write_structures` takes arrays, `to_structures` of `graphgan.encodings.arrays`
+        makes them Structures."""
+        return self.crystals_of(self.request(n, **wishes))
+
+    def request(
         self,
         n: int,
         *,
@@ -65,18 +110,13 @@ class Sampler(abc.ABC):
         shard: tuple[int, int] = (1, 1),
         num_atoms: int | None = None,
         condition: ArrayLike | Tensor | None = None,
-    ) -> list[Structure | None]:
-        """`n` crystals, or the slice `shard` = (i, k) of them, i from 1 to k; None where what was generated is no
-        crystal.
-
-        The same seed gives the same crystals on the same machine, and the first of many are those of few. The slices
-        of 1/k to k/k make up the whole; their sizes differ by at most one. `num_atoms` fixes the atom count, else it is
-        as in training; `condition` [n, C], real numbers, is for models trained with one, and those need it.
-        SamplingError, a ValueError, for a count, seed, shard or condition that cannot be, or a wish that this model
-        does not know; TypeError for a count or a seed that is no integer.
-        """
-        chunks = self.stream(n, seed=seed, shard=shard, num_atoms=num_atoms, condition=condition)
-        return to_structures([crystal for chunk in chunks for crystal in chunk])
+    ) -> Request:
+        """What is asked for, checked; raises as `sample` does."""
+        if num_atoms is not None and self.largest is None:
+            raise SamplingError("num_atoms is given, but a model of images draws as many sites as it likes")
+        if num_atoms is not None and not 1 <= whole(num_atoms) <= (self.largest or 0):
+            raise SamplingError(f"num_atoms is {num_atoms}, this model makes 1 to {self.largest}")
+        return Request(asked_rows(n, seed, shard), seed, num_atoms, self._condition(n, condition))
 
     def save(self, path: str | Path) -> None:
         """Write what sampling needs, and no more, to a file that `load_model` reads; its folder must exist.
@@ -98,6 +138,23 @@ class Sampler(abc.ABC):
             "trainer": {"step": self.step},
         }
         save_checkpoint(path, content)
+
+    def _condition(self, n: int, condition: ArrayLike | Tensor | None) -> Tensor | None:
+        """A condition [n, C] as the networks take it, on the CPU; SamplingError where it is not the model's."""
+        width = self.condition_dim
+        if condition is None:
+            if width:
+                raise SamplingError(f"this model was trained with a condition: give one, of shape ({n}, {width})")
+            return None
+        if not width:
+            raise SamplingError("a condition is given, but this model was trained without one")
+        try:
+            numbers = torch.as_tensor(condition, dtype=torch.float32, device="cpu").detach()
+        except (TypeError, ValueError, RuntimeError):  # strings, or rows of different lengths
+            raise SamplingError(f"condition is no table of numbers, expected shape ({n}, {width})") from None
+        if numbers.shape != (n, width):
+            raise SamplingError(f"condition has shape {tuple(numbers.shape)}, expected ({n}, {width})")
+        return numbers
 
 
 def _halved(weights: dict[str, Tensor]) -> dict[str, Tensor]:
