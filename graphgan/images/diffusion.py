@@ -195,7 +195,7 @@ class CascadedDiffusion(nn.Module):
         clean = (x - _sigma(level) * found) / _alpha(level)
         if self.percentile is None:
             return clean.clamp(-1, 1)
-        bound = torch.quantile(clean.abs().flatten(1), self.percentile, dim=1).clamp_min(1)[:, None, None, None]
+        bound = _quantile(clean.abs().flatten(1), self.percentile).clamp_min(1)[:, None, None, None]
         return torch.clamp(clean, -bound, bound) / bound
 
 
@@ -222,6 +222,13 @@ def linear_log_snr(time: Tensor) -> Tensor:
     """Log of alpha^2 / sigma^2 where alpha^2 = exp(-1e-4 - 10 time^2): noise that grows linearly, in the limit of many
     steps; Ho et al. (2020), arXiv:2006.11239."""
     return -torch.log(torch.expm1(1e-4 + 10 * time.square()))
+
+
+def _quantile(x: Tensor, share: float) -> Tensor:
+    """That quantile of every row of [B, n], of any size: torch.quantile takes no more than 2^24 numbers."""
+    below, rest = divmod(share * (x.shape[1] - 1), 1)
+    ordered = x.sort(1).values
+    return torch.lerp(ordered[:, int(below)], ordered[:, math.ceil(below + rest)], rest)
 
 
 def _alpha(log_snr: float) -> float:

@@ -178,7 +178,8 @@ class Dropout(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         if not self.training:
             return x
-        rng = torch.Generator(x.device).manual_seed(self.seed * 2**32 + int(self.calls))
+        # On a CPU, torch looks at 32 bits of a seed.
+        rng = torch.Generator(x.device).manual_seed((0x9E3779B9 * self.seed + int(self.calls)) % 2**32)
         self.calls += 1
         kept = torch.rand(x.shape, generator=rng, device=x.device) >= self.share
         return x * kept / (1 - self.share)
