@@ -17,7 +17,7 @@ from torch import Tensor
 class ImageTensor:
     """B crystals as square images.
 
-    values  [B, C, S, S]  floating point, normalised: in [0, 1] for the crystals that the encoding was fitted to
+    values  [B, C, S, S]  floating point, normalised: in [0, 1] for crystals within the ranges of the encoding
 
     Raises ValueError at birth for another shape.
     """

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
-from collections.abc import Sequence
+import warnings
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
@@ -15,6 +17,7 @@ from graphgan.config.images import CrystensOptions, ImageOptions, Xtal2pngOption
 from graphgan.draws import Share, normal
 from graphgan.encodings import image_encoding
 from graphgan.encodings.images import ImageEncoding
+from graphgan.encodings.xtal2png import RangeWarning
 from graphgan.image_tensor import ImageTensor
 from graphgan.images import ElucidatedDiffusion
 from graphgan.ranks import ALONE, Ranks
@@ -56,6 +59,36 @@ def new_image_encoding(settings: ImageSettings) -> ImageEncoding:
     return image_encoding(settings.encoding, **options)
 
 
+def as_drawn(config: ImageConfig, encoding: ImageEncoding) -> ImageConfig:
+    """The configuration with what an encoding really does, which may have come with encoded images."""
+    state = encoding.state_dict()
+
+    def of(options: Any) -> Any:
+        names = (field.name for field in dataclasses.fields(options))
+        return dataclasses.replace(options, **{name: state[name] for name in names})
+
+    own = {config.encoding: of(getattr(config, config.encoding))}
+    return dataclasses.replace(config, image=of(config.image), **own)
+
+
+def share_beyond(images: ImageTensor) -> float:
+    """The share of pixels outside [0, 1], where no network of `graphgan.images` reaches."""
+    outside = ((part < -1e-6) | (part > 1 + 1e-6) for part in images.values.split(1024))
+    return sum(int(part.sum()) for part in outside) / images.values.numel()
+
+
+@contextlib.contextmanager
+def range_warnings(say: Callable[[str], Any]) -> Iterator[None]:
+    """Say what an encoding warns of, crystals outside its ranges, as a line of ours."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", RangeWarning)
+        yield
+    for warning in caught:
+        say(str(warning.message)) if issubclass(warning.category, RangeWarning) else warnings.warn_explicit(
+            warning.message, warning.category, warning.filename, warning.lineno
+        )
+
+
 class ImageStages:
     """The stage "images" (`graphgan.cli.stages.Stages`); `crystals` is the training set."""
 
@@ -69,8 +102,8 @@ class ImageStages:
             torch.manual_seed(config.seed)
             try:
                 self.networks = {name: network_of(**arguments).to(device) for name, arguments in self.arguments.items()}
-            except ValueError as error:  # of a shape that published networks are not for
-                raise ConfigError(f"networks is {config.networks}: {error}") from None
+            except ValueError as error:  # of a shape that published networks are not for, or too few steps
+                raise ConfigError(str(error)) from None
 
     def trainer(self, stage: str, ranks: Ranks = ALONE) -> Trainer:
         config, generator = self.config, self.networks["generator"]
@@ -142,7 +175,9 @@ def _arguments(config: ImageConfig, encoding: ImageEncoding) -> dict[str, dict[s
         if config.objective not in PUBLISHED:
             known = ", ".join(PUBLISHED)
             raise ConfigError(f"objective is {config.objective}: published networks are those of {known}")
-        return {name: {"kind": kind, **shape} for name, kind in PUBLISHED[config.objective].items()}
+        kinds = PUBLISHED[config.objective]
+        dropout = {"critic": {"seed": config.seed}}
+        return {name: {"kind": kind, **shape, **dropout.get(name, {})} for name, kind in kinds.items()}
     if config.objective == DIFFUSION:
         options = config.diffusion
         size = {"width": options.width, "steps": options.sampling_steps}
@@ -150,5 +185,5 @@ def _arguments(config: ImageConfig, encoding: ImageEncoding) -> dict[str, dict[s
     width = {"width": config.game.width}
     return {
         "generator": {"kind": "ImageGenerator", **shape, "noise": config.game.noise, **width},
-        "critic": {"kind": "ImageCritic", **shape, **width},
+        "critic": {"kind": "ImageCritic", **shape, **width, "spectral_norm": config.game.spectral_norm},
     }

@@ -15,7 +15,7 @@ import torch
 from graphgan.cli.commands import CommandError, Training
 from graphgan.cli.devices import choose_device, set_threads
 from graphgan.cli.graph_stages import GraphStages
-from graphgan.cli.image_stages import ImageStages, new_image_encoding
+from graphgan.cli.image_stages import ImageStages, as_drawn, new_image_encoding, range_warnings, share_beyond
 from graphgan.cli.progress import RunProgress
 from graphgan.cli.stages import Stages, build_objective
 from graphgan.cli.train import Interrupted, Judge, Run
@@ -79,6 +79,10 @@ def train(command: Training) -> int:
         judge=judge_against(prepared.structures),
         progress=progress,
     )
+    if isinstance(config, ImageConfig):
+        config = as_drawn(config, prepared.encoding)  # type: ignore[arg-type]
+        if beyond := share_beyond(prepared.crystals):  # type: ignore[arg-type]
+            progress.say(f"{beyond:.1%} of the pixels are not in [0, 1]: networks make none of these")
     if command.resume:
         run.resume()
     else:
@@ -105,10 +109,11 @@ def train(command: Training) -> int:
 
 def check_objectives(config: RunConfig) -> None:
     """ConfigError for a game that there is not."""
-    games = [config.latent, config.graph] if isinstance(config, Config) else [config]
-    for game in games:
-        if game.objective != DIFFUSION:  # type: ignore[attr-defined]
-            build_objective(game.objective, game.objective_options)  # type: ignore[attr-defined]
+    if isinstance(config, Config):
+        for game in (config.latent, config.graph):
+            build_objective(game.objective, game.objective_options)
+    if isinstance(config, ImageConfig) and config.objective != DIFFUSION:
+        build_objective(config.objective, config.objective_options)
 
 
 def stages_of(prepared: Prepared, config: RunConfig, device: torch.device) -> Stages:
@@ -133,7 +138,8 @@ def prepare(command: Training, config: RunConfig, folder: Path, progress: RunPro
         return _parted(encoding, crystals, None, config.seed, 0)
     encoding = new_encoding(config)
     found = read_data(command.data, command.split or default_split(command.data), encoding, not command.quiet)
-    crystals, kept = encoding.fit_encode(found.structures, progress=not command.quiet)
+    with range_warnings(progress.say):
+        crystals, kept = encoding.fit_encode(found.structures, progress=not command.quiet)
     structures = [found.structures[i] for i in kept]
     skipped = skipped_too(found, kept, largest(encoding))
     dataclasses.replace(found, skipped=skipped).write_skipped(folder / "skipped.csv")
@@ -146,7 +152,9 @@ def prepare(command: Training, config: RunConfig, folder: Path, progress: RunPro
     if not usable:
         raise CommandError(f"{command.validation}: no crystal fits the elements and size of {command.data}")
     held_structures = [held_structures[i] for i in usable]
-    return Prepared(encoding, crystals, encoding.encode(held_structures), held_structures, len(skipped))
+    with range_warnings(progress.say):
+        held = encoding.encode(held_structures)
+    return Prepared(encoding, crystals, held, held_structures, len(skipped))
 
 
 def new_encoding(config: RunConfig) -> GraphEncoding | ImageEncoding:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from graphgan import __version__
 from graphgan.cli.actions import make_folder, say
 from graphgan.cli.commands import CommandError, Decode, Encode
+from graphgan.config.images import CrystensOptions, ImageOptions, Xtal2pngOptions
 
 if TYPE_CHECKING:
     from graphgan.data.crystals import Crystal
@@ -36,8 +37,11 @@ def encode(command: Encode) -> int:
         raise CommandError(f"{out}: is a file, --out without .npz makes a folder")
     if out.exists() and not command.overwrite:
         raise CommandError(f"{out}: exists; add --overwrite to replace it")
-    if out.is_dir() and stored_kind(out) is None:
-        raise CommandError(f"{out}: holds something else than an encoded set, and is not replaced")
+    if out.is_dir() and stored_kind(out) != command.encoding:
+        raise CommandError(f"{out}: holds something else than a set of --encoding {command.encoding}, is not replaced")
+    pictured = (command.image, command.crystens, command.xtal2png)
+    if command.encoding == "graph" and pictured != (ImageOptions(), CrystensOptions(), Xtal2pngOptions()):
+        raise CommandError("--image, --crystens and --xtal2png are of images: add --encoding crystens or xtal2png")
     make_folder(out.parent)
     split = command.split or default_split(command.data)
     return (_encode_graphs if command.encoding == "graph" else _encode_images)(command, split)
@@ -59,7 +63,7 @@ def _encode_images(command: Encode, split: str | None) -> int:
     """The images are in memory at once: 16 kB a crystal of CrysTens with 20 sites, 66 kB with 52."""
     import dataclasses
 
-    from graphgan.cli.image_stages import new_image_encoding
+    from graphgan.cli.image_stages import new_image_encoding, range_warnings
     from graphgan.cli.prepare import read_data, skipped_too
     from graphgan.encodings.image_files import write_images
     from graphgan.encodings.stored import skipped_file
@@ -67,7 +71,8 @@ def _encode_images(command: Encode, split: str | None) -> int:
     out = command.out
     encoding = new_image_encoding(command)
     found = read_data(command.data, split, encoding, True)
-    images, kept = encoding.fit_encode(found.structures, progress=True)
+    with range_warnings(say):
+        images, kept = encoding.fit_encode(found.structures, progress=True)
     ids = [found.ids[i] for i in kept]
     write_images(out, encoding, images, ids)
     skipped = skipped_too(found, kept, encoding.max_sites)
@@ -85,15 +90,23 @@ def decode(command: Decode) -> int:
 
     graphs = stored_kind(command.data) == "graph" or command.data.suffix not in (".npz", ".png", "")
     count, made = (_stored_graphs if graphs else _stored_images)(command.data)
+    failed = 0
+
+    def crystals() -> Iterator[Crystal | None]:
+        nonlocal failed
+        for crystal in made:
+            failed += crystal is None
+            yield crystal
+
     write_structures(
-        made,
+        crystals(),
         command.out,
         comment=f"graphgan {__version__}; decoded from {command.data.name}",
         progress=True,
         overwrite=command.overwrite,
         total=count,
     )
-    say(f"{count} crystals: {command.out}")
+    say(f"{count} crystals, {failed} failed to decode: {command.out}")
     return 0
 
 

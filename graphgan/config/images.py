@@ -32,8 +32,8 @@ class ImageOptions:
 class CrystensOptions:
     """The image of CrysTens."""
 
-    normalisation: Literal["fitted", "avg_std", "near_max"] = "fitted"
-    """Ranges of the training set, or one of the two published tables of constants."""
+    normalisation: Literal["avg_std", "near_max", "fitted"] = "avg_std"
+    """One of the two published tables of constants, or ranges of the training set."""
     sign: Literal[1, -1] = 1
     """1: row i, column j holds x_i - x_j; -1: where j is as seen from i."""
     wrapped: bool = False
@@ -72,6 +72,8 @@ class ImageGameOptions:
     """Noise numbers a crystal."""
     width: int = 32
     """Channels of the first convolutions."""
+    spectral_norm: bool = False
+    """Divide the critic's weights by their largest singular value."""
     critic_steps: int = 3
     """Critic steps a generator step."""
     batch_size: int = 64

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from graphgan.encodings.xtal2png import Xtal2pngEncoding
     from graphgan.image_tensor import ImageTensor
 
+FILES = "files"
+"""The entry of encoding.json with the names of the pictures."""
 _CHANNELS = {"L": 1, "RGB": 3}
 _LONGEST = 120
 # All that Pillow was seen to raise on cut or altered files.
@@ -79,7 +81,7 @@ def write_pixels(folder: Path | str, pixels: np.ndarray, names: Sequence[str], f
         unfinished.mkdir(parents=True)
         for stem, image in zip(stems, pixels, strict=True):
             Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image).save(unfinished / f"{stem}.png")
-        marked = {CHECKED: facts.get("name"), **facts}
+        marked = {CHECKED: facts.get("name"), **facts, FILES: [f"{stem}.png" for stem in stems]}
         (unfinished / FACTS).write_text(json.dumps(marked) + "\n", encoding="utf-8")
         if folder.is_dir():
             shutil.rmtree(old, ignore_errors=True)
@@ -126,9 +128,17 @@ def _check_place(folder: Path) -> None:
     if not folder.is_dir():
         raise EncodingError(f"{folder}: is a file, expected a folder")
     files = sorted(file.name for file in folder.iterdir())
-    strange = [name for name in files if not name.endswith(".png") and name not in (FACTS, SKIPPED)]
+    strange = [name for name in files if name not in (FACTS, SKIPPED, *_listed(folder / FACTS))]
     if strange or (files and stored_kind(folder) is None):
         raise EncodingError(f"{folder}: not replaced, since it holds {(strange or files)[0]!r}")
+
+
+def _listed(file: Path) -> list[str]:
+    """The pictures that were written with encoding.json: others are somebody else's."""
+    try:
+        return list(json.loads(file.read_text(encoding="utf-8"))[FILES])
+    except (OSError, ValueError, KeyError, TypeError):
+        return []
 
 
 def _stems(names: Sequence[str]) -> list[str]:
@@ -177,4 +187,5 @@ def _state(file: Path) -> dict[str, Any] | None:
     if not isinstance(state, dict) or not isinstance(state.get("max_sites"), int):
         raise EncodingError(f"{file}: no facts of an encoding, or damaged")
     state.pop(CHECKED, None)
+    state.pop(FILES, None)
     return state

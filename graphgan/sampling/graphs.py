@@ -35,6 +35,7 @@ class Model(Sampler):
     `num_atoms` of its methods fixes the atom count, else it is drawn from the training distribution.
     """
 
+    stage = "latent"
     encoding: GraphEncoding
     generator: Generator
     decoder: Decoder

@@ -26,6 +26,7 @@ class ImageModel(Sampler):
     """Generator and image encoding of one checkpoint. How many sites a crystal has is a part of its image, so its
     methods take no `num_atoms`, and no `condition`."""
 
+    stage = "images"
     encoding: ImageEncoding
     generator: nn.Module
     largest = None

@@ -7,7 +7,7 @@ import dataclasses
 from collections.abc import Iterator
 from operator import index as whole
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, TypedDict, Unpack
 
 import torch
 from torch import Tensor, nn
@@ -56,6 +56,8 @@ class Sampler(abc.ABC):
     networks, not what is made of their numbers, compute in bfloat16.
     """
 
+    stage: ClassVar[str]
+    """What `save` calls the stage that made the generator."""
     name: str
     encoding: Any
     config: dict[str, Any]
@@ -134,7 +136,7 @@ class Sampler(abc.ABC):
             "config": self.config,
             "arguments": {name: self.arguments[name] for name in networks},
             "weights": {name: _halved(network.state_dict()) for name, network in networks.items()},
-            "stage": "latent",
+            "stage": self.stage,
             "trainer": {"step": self.step},
         }
         save_checkpoint(path, content)

@@ -183,7 +183,7 @@ def test_a_damaged_set_of_images_is_one_line(data, tmp_path, capsys, damage):
 def test_the_rows_of_the_benchmark_are_commands_that_there_are(monkeypatch):
     folder = Path(__file__).resolve().parents[2] / "benchmarks"
     monkeypatch.syspath_prepend(str(folder))  # it imports record.py by its name
-    spec = importlib.util.spec_from_file_location("benchmark_of_encodings", folder / "encodings.py")
+    spec = importlib.util.spec_from_file_location("benchmark_of_representations", folder / "representations.py")
     module = importlib.util.module_from_spec(spec)
     monkeypatch.setitem(sys.modules, spec.name, module)
     spec.loader.exec_module(module)
