@@ -14,15 +14,15 @@ no site of a full image is lost, and nothing is clustered or dropped unless aske
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
-from typing import ClassVar, Literal
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 
-from graphgan.data.crystals import SYMBOLS, Crystal, lattice_from_parameters
-from graphgan.data.errors import EntryError
+from graphgan.data.crystals import SYMBOLS, Crystal
 from graphgan.encodings.arrays import to_crystals
-from graphgan.encodings.images import ATTRIBUTES, ImageEncoding
+from graphgan.encodings.images import ATTRIBUTES, ImageEncoding, lattice_of
 from graphgan.encodings.stored import EncodingError
 from graphgan.image_tensor import ImageTensor
 from graphgan.metrics import redundancy
@@ -202,34 +202,16 @@ class CrystensEncoding(ImageEncoding):
                 numbers.append(int(np.clip(np.rint(band[:count].mean()), 0, 230)) if count else 0)
         return numbers
 
-    def redundancy(self, images: ImageTensor) -> dict[str, float]:
-        """The six columns of `graphgan.metrics.redundancy`, over the images that show a crystal; nan if none does.
+    def judged(self, arrays: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        return arrays, self._seen(arrays)[1]
 
-        In Å², square degrees, numbers and fractions. They measure how well the copies of one number agree, not whether
-        the crystal is any good: every generator that repeats itself scores 0.
-        """
-        pairs = {"sign": self.sign, "periodic": self.wrapped}
-        columns = {
-            "lattice_parameter_variance": redundancy.lattice_parameter_variance,
-            "lattice_angle_variance": redundancy.lattice_angle_variance,
-            "space_group_number_variance": redundancy.space_group_number_variance,
-            "fractional_coordinate_variance": redundancy.fractional_coordinate_variance,
-            "relative_coordinate_difference": redundancy.relative_coordinate_difference,
-            "reconstructed_pairwise_difference": redundancy.reconstructed_pairwise_difference,
+    def columns(self) -> dict[str, Callable[..., float]]:
+        """All six."""
+        pairs: dict[str, Any] = {"sign": self.sign, "periodic": self.wrapped}
+        return super().columns() | {
+            "relative_coordinate_difference": partial(redundancy.relative_coordinate_difference, **pairs),
+            "reconstructed_pairwise_difference": partial(redundancy.reconstructed_pairwise_difference, **pairs),
         }
-        by_site = {"fractional_coordinate_variance", "relative_coordinate_difference"}
-        sums, weights = dict.fromkeys(columns, 0.0), dict.fromkeys(columns, 0)
-        for part in self.parts(images):
-            shown = [row for row, crystal in enumerate(self.read(part)) if crystal is not None]
-            if not shown:
-                continue
-            sites = self._seen(part[shown])[1]
-            for name, column in columns.items():
-                weight = int(sites.sum()) if name in by_site else len(shown)
-                options = pairs if name.endswith("difference") else {}
-                sums[name] += weight * column(part[shown], sites.tolist(), **options)
-                weights[name] += weight
-        return {name: sums[name] / weights[name] if weights[name] else float("nan") for name in columns}
 
     def _scales(self) -> tuple[np.ndarray, np.ndarray]:
         """The value of pixel 0 and what a unit is worth, [S, S, 4]."""
@@ -279,7 +261,7 @@ class CrystensEncoding(ImageEncoding):
             numbers = np.array([_few_elements(kinds, self.max_elements) for kinds in numbers])
         kinds = np.clip(np.rint(numbers), 1, len(SYMBOLS) - 1).astype(int) - 1
         cells = bands[..., _CELL].mean(axis=1)
-        lattices = np.array([_lattice(cell) for cell in cells.tolist()]).reshape(-1, 3, 3)
+        lattices = np.array([lattice_of(cell) for cell in cells.tolist()]).reshape(-1, 3, 3)
         return to_crystals(SYMBOLS[1:], kinds, positions, lattices, np.full(many, count))
 
 
@@ -316,14 +298,6 @@ def _parameters(lattices: np.ndarray) -> np.ndarray:
     directions = lattices / lengths[..., None]
     cosines = np.einsum("nik,nik->ni", directions[:, [1, 2, 0]], directions[:, [2, 0, 1]])
     return np.concatenate([lengths, np.degrees(np.arccos(np.clip(cosines, -1, 1)))], axis=1)
-
-
-def _lattice(parameters: Sequence[float]) -> np.ndarray:
-    """Lattice vectors [3, 3] of a, b, c, α, β, γ; nan where they make no cell."""
-    try:
-        return lattice_from_parameters(parameters[:3], parameters[3:])
-    except EntryError:
-        return np.full((3, 3), np.nan)
 
 
 def _few_elements(numbers: np.ndarray, most: int) -> np.ndarray:

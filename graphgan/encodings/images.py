@@ -8,22 +8,33 @@ from __future__ import annotations
 
 import abc
 import dataclasses
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 import torch
 
-from graphgan.data.crystals import Crystal
+from graphgan.data.crystals import Crystal, lattice_from_parameters
+from graphgan.data.errors import EntryError
 from graphgan.encodings.arrays import to_structures
 from graphgan.encodings.stored import EncodingError
 from graphgan.image_tensor import ImageTensor
+from graphgan.metrics import redundancy
 from graphgan.processes import in_order
 
 if TYPE_CHECKING:
     from pymatgen.core import Structure
 
+VARIANCES: dict[str, Callable[..., float]] = {
+    "lattice_parameter_variance": redundancy.lattice_parameter_variance,
+    "lattice_angle_variance": redundancy.lattice_angle_variance,
+    "space_group_number_variance": redundancy.space_group_number_variance,
+    "fractional_coordinate_variance": redundancy.fractional_coordinate_variance,
+}
+"""The columns of the CrysTens table that every image with bands has."""
+_BY_SITE = {"fractional_coordinate_variance", "relative_coordinate_difference"}
 ATTRIBUTES = 12
 """Rows and columns of an image before the first site."""
 CHUNK = 256
@@ -79,8 +90,13 @@ class ImageEncoding(abc.ABC):
         """Arrays in plain units [n, S, S, C], of what `normalise` made."""
 
     @abc.abstractmethod
-    def redundancy(self, images: ImageTensor) -> dict[str, float]:
-        """How far the copies of one quantity in an image disagree, by column (`graphgan.metrics.redundancy`)."""
+    def judged(self, arrays: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Arrays that show crystals in the layout of `graphgan.metrics.redundancy` [n, S, S, 4], and their numbers of
+        sites [n]."""
+
+    def columns(self) -> dict[str, Callable[..., float]]:
+        """The columns of `redundancy` that the image has."""
+        return dict(VARIANCES)
 
     def take_ranges(self, crystals: Sequence[Crystal], space_groups: Sequence[int]) -> None:  # noqa: B027
         """Learn from the training set what `normalise` needs; nothing, unless a subclass says so."""
@@ -143,6 +159,26 @@ class ImageEncoding(abc.ABC):
             raise EncodingError(f"images have shape {shape}, expected (n, {self.channels}, {self.side}, {self.side})")
         return self.denormalise(images.values.detach().cpu().permute(0, 2, 3, 1).double().numpy())
 
+    def redundancy(self, images: ImageTensor) -> dict[str, float]:
+        """How far the copies of one quantity in an image disagree, by column, over the images that show a crystal; nan
+        if none does.
+
+        In Å², square degrees, numbers and fractions (`graphgan.metrics.redundancy`). They measure how well copies
+        agree, not whether the crystal is any good: every generator that repeats itself scores 0.
+        """
+        columns = self.columns()
+        sums, weights = dict.fromkeys(columns, 0.0), dict.fromkeys(columns, 0)
+        for part in self.parts(images):
+            shown = [row for row, crystal in enumerate(self.read(part)) if crystal is not None]
+            if not shown:
+                continue
+            arrays, sites = self.judged(part[shown])
+            for name, column in columns.items():
+                weight = int(sites.sum()) if name in _BY_SITE else len(shown)
+                sums[name] += weight * column(arrays, sites.tolist())
+                weights[name] += weight
+        return {name: sums[name] / weights[name] if weights[name] else math.nan for name in columns}
+
     def state_dict(self) -> dict[str, Any]:
         """Plain data that rebuilds the encoding (`graphgan.encodings.image_encoding`)."""
         return {"name": self.name, **dataclasses.asdict(self)}
@@ -172,3 +208,11 @@ class ImageEncoding(abc.ABC):
             part = slice(start, start + CHUNK)
             images[part] = self.normalise(self.draw(crystals[part], space_groups[part])).transpose(0, 3, 1, 2)
         return ImageTensor(torch.from_numpy(images))
+
+
+def lattice_of(parameters: Sequence[float]) -> np.ndarray:
+    """Lattice vectors [3, 3] of a, b, c, α, β, γ; nan where they make no cell."""
+    try:
+        return lattice_from_parameters(parameters[:3], parameters[3:])
+    except EntryError:
+        return np.full((3, 3), np.nan)

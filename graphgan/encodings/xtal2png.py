@@ -21,14 +21,12 @@ from typing import ClassVar, Literal
 import numpy as np
 import torch
 
-from graphgan.data.crystals import SYMBOLS, Crystal, lattice_from_parameters
-from graphgan.data.errors import EntryError
+from graphgan.data.crystals import SYMBOLS, Crystal
 from graphgan.encodings.arrays import to_crystals
 from graphgan.encodings.distances import mended
-from graphgan.encodings.images import ATTRIBUTES, CHUNK, ImageEncoding
+from graphgan.encodings.images import ATTRIBUTES, CHUNK, ImageEncoding, lattice_of
 from graphgan.encodings.stored import EncodingError
 from graphgan.image_tensor import ImageTensor
-from graphgan.metrics import redundancy
 
 RANGES = {
     "atom": (1.0, 118.0),
@@ -176,7 +174,7 @@ class Xtal2pngEncoding(ImageEncoding):
         low, span = self._bounds_of_bands()
         parameters = _mean_where(band, there & (np.abs(band - low) > _NOTHING * span))[:, _LATTICE]
         parameters = np.where(np.isnan(parameters), low[_LATTICE], parameters)
-        lattices = np.array([_lattice(six) for six in parameters.tolist()]).reshape(-1, 3, 3)
+        lattices = np.array([lattice_of(six) for six in parameters.tolist()]).reshape(-1, 3, 3)
         # Halfway between two elements it is the lighter one.
         kinds = np.clip(np.ceil(band[..., 0] - 0.5), 1, len(_ELEMENTS)).astype(int) - 1
         crystals = to_crystals(_ELEMENTS, kinds, band[..., _FRAC], lattices, counts)
@@ -200,32 +198,12 @@ class Xtal2pngEncoding(ImageEncoding):
         places = mended(crystal, block, noise=noise, longest=longest)
         return crystal._replace(frac_coords=places % 1.0)
 
-    def redundancy(self, images: ImageTensor) -> dict[str, float]:
-        """How far row and column of a quantity disagree, and its copies in all sites; channels are averaged first.
-
-        Four columns of the CrysTens table, in Å², square degrees, numbers and fractions, over the images that show a
-        crystal; nan if none does. They measure self-consistency, not quality: see `graphgan.metrics.redundancy`. Its
-        columns of coordinate differences do not exist for images that hold distances.
-        """
-        variances = {
-            "lattice_parameter_variance": redundancy.lattice_parameter_variance,
-            "lattice_angle_variance": redundancy.lattice_angle_variance,
-            "space_group_number_variance": redundancy.space_group_number_variance,
-            "fractional_coordinate_variance": redundancy.fractional_coordinate_variance,
-        }
-        sums, weights = dict.fromkeys(variances, 0.0), dict.fromkeys(variances, 0)
-        for arrays in self.parts(images):
-            shown = np.array([crystal is not None for crystal in self.read(arrays)], dtype=bool)
-            if not shown.any():
-                continue
-            sites, mean = self.num_sites(arrays[shown]), arrays[shown].mean(-1, keepdims=True)
-            mean[:, :, 10], mean[:, 10] = mean[:, :, _SPACE_GROUP].copy(), mean[:, _SPACE_GROUP].copy()
-            four = np.broadcast_to(mean, (*mean.shape[:3], 4))
-            for name, variance in variances.items():
-                weight = int(sites.sum()) if name.startswith("fractional") else len(sites)
-                sums[name] += weight * variance(four, sites.tolist())
-                weights[name] += weight
-        return {name: sums[name] / weights[name] if weights[name] else math.nan for name in variances}
+    def judged(self, arrays: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Channels are averaged first, and the column of the space group goes where CrysTens has it. Its columns of
+        coordinate differences do not exist for images that hold distances."""
+        mean = arrays.mean(-1, keepdims=True)
+        mean[:, :, 10], mean[:, 10] = mean[:, :, _SPACE_GROUP].copy(), mean[:, _SPACE_GROUP].copy()
+        return np.broadcast_to(mean, (*mean.shape[:3], 4)), self.num_sites(arrays)
 
     def to_pixels(self, images: ImageTensor) -> np.ndarray:
         """Levels [n, S, S, C], uint8, as in a PNG file (`graphgan.encodings.png`); EncodingError without 8 bits."""
@@ -354,11 +332,3 @@ def _mean_where(values: np.ndarray, where: np.ndarray) -> np.ndarray:
     """Means along the second axis of what `where` takes; nan where it takes nothing."""
     total = where.sum(1)
     return np.where(total > 0, np.where(where, values, 0.0).sum(1) / np.maximum(total, 1), np.nan)
-
-
-def _lattice(parameters: Sequence[float]) -> np.ndarray:
-    """Lattice vectors [3, 3] of a, b, c, α, β, γ; nan where they make no cell."""
-    try:
-        return lattice_from_parameters(parameters[:3], parameters[3:])
-    except EntryError:
-        return np.full((3, 3), np.nan)
