@@ -31,24 +31,24 @@ import yaml
 PRESETS = Path(__file__).with_name("representations.yaml")
 DONE, ASKED = "cell.json", "asked.json"
 REAL = "real crystals"
-# Columns of the table: metric, heading, whether more is better (None: no quality).
+# Columns of the table: metric, heading.
 COLUMNS = [
-    ("structural_validity", "structural", True),
-    ("compositional_validity", "compositional", True),
-    ("coverage_recall", "COV-R", True),
-    ("coverage_precision", "COV-P", True),
-    ("density_wasserstein", "density", False),
-    ("num_elements_wasserstein", "elements", False),
-    ("element_total_variation", "element TV", False),
-    ("nearest_neighbour_wasserstein", "neighbour, Å", False),
-    ("uniqueness", "unique", True),
-    ("novelty", "novel", True),
-    ("unique_novel_valid", "unique, novel, valid", True),
-    ("decode_failures", "undecoded", False),
-    ("steps", "steps", None),
-    ("seconds", "seconds of training", None),
-    ("parameters", "parameters of the sampler", None),
-    ("crystals_per_second", "crystals/s", None),
+    ("structural_validity", "structural"),
+    ("compositional_validity", "compositional"),
+    ("coverage_recall", "COV-R"),
+    ("coverage_precision", "COV-P"),
+    ("density_wasserstein", "density"),
+    ("num_elements_wasserstein", "elements"),
+    ("element_total_variation", "element TV"),
+    ("nearest_neighbour_wasserstein", "neighbour, Å"),
+    ("uniqueness", "unique"),
+    ("novelty", "novel"),
+    ("unique_novel_valid", "unique, novel, valid"),
+    ("decode_failures", "undecoded"),
+    ("steps", "steps"),
+    ("seconds", "seconds of training"),
+    ("parameters", "parameters of the sampler"),
+    ("crystals_per_second", "crystals/s"),
 ]
 REDUNDANCY = [
     ("lattice_parameter_variance", "a, b, c, Å²"),
@@ -252,12 +252,12 @@ def shown(value: dict[str, float] | None, seeds: int) -> str:
 def tables(summed: Sequence[dict[str, Any]]) -> str:
     """Two Markdown tables: metrics, and redundancy."""
     parts = []
-    for columns in ([(name, heading) for name, heading, _ in COLUMNS], REDUNDANCY):
+    for columns in (COLUMNS, REDUNDANCY):
         rows = [
             {"": f"{row['representation']} {row['game']}".strip()}
             | {heading: shown(row.get(name), row["seeds"]) for name, heading in columns}
             for row in summed
-            if columns[0][0] == "structural_validity" or any(name in row for name, _ in columns)
+            if columns is COLUMNS or any(name in row for name, _ in columns)
         ]
         parts.append(record.table(rows, ["", *(heading for _, heading in columns)]))
     return "\n\n".join(parts) + "\n"

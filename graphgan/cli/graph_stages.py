@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from graphgan.autoencoding import ReconstructionLoss, reconstruction_errors
-from graphgan.cli.stages import autocast, build_objective
+from graphgan.cli.stages import autocast, build_objective, initialising
 from graphgan.config import Config
 from graphgan.crystal_set import CrystalSet
 from graphgan.draws import Share
@@ -60,9 +60,7 @@ class GraphStages:
         self.crystals, self.validation = crystals.to(device), validation.to(device)
         condition_dim = 0 if crystals.condition is None else crystals.condition.shape[1]
         self.arguments = _arguments(config, encoding, condition_dim)
-        # torch initialises from its global generator: seed a fork of it, and leave the caller's as it was.
-        with torch.random.fork_rng():
-            torch.manual_seed(config.seed)
+        with initialising(config.seed):
             self.networks = {name: KINDS[name](**self.arguments[name]).to(device) for name in KINDS}
 
     def trainer(self, stage: str, ranks: Ranks = ALONE) -> Trainer:

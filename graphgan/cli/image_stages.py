@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import torch
 from torch import nn
 
-from graphgan.cli.stages import autocast, build_objective
+from graphgan.cli.stages import autocast, build_objective, initialising
 from graphgan.config import DIFFUSION, ConfigError, ImageConfig
 from graphgan.config.images import CrystensOptions, ImageOptions, Xtal2pngOptions
 from graphgan.draws import Share, normal
@@ -97,13 +97,11 @@ class ImageStages:
     ) -> None:
         self.config, self.encoding, self.crystals = config, encoding, crystals.to(device)
         self.arguments = _arguments(config, encoding)
-        # torch initialises from its global generator: seed a fork of it, and leave the caller's as it was.
-        with torch.random.fork_rng():
-            torch.manual_seed(config.seed)
-            try:
+        try:
+            with initialising(config.seed):
                 self.networks = {name: network_of(**arguments).to(device) for name, arguments in self.arguments.items()}
-            except ValueError as error:  # of a shape that published networks are not for, or too few steps
-                raise ConfigError(str(error)) from None
+        except ValueError as error:  # of a shape that published networks are not for, or too few steps
+            raise ConfigError(str(error)) from None
 
     def trainer(self, stage: str, ranks: Ranks = ALONE) -> Trainer:
         config, generator = self.config, self.networks["generator"]

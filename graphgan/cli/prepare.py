@@ -71,6 +71,10 @@ def train(command: Training) -> int:
             command, split=command.split or saved["split"], validation=command.validation or saved["validation"]
         )
     prepared = prepare(command, config, folder, progress)
+    if isinstance(config, ImageConfig):
+        config = as_drawn(config, prepared.encoding)  # type: ignore[arg-type]
+        if beyond := share_beyond(prepared.crystals):  # type: ignore[arg-type]
+            progress.say(f"{beyond:.1%} of the pixels are not in [0, 1]: networks make none of these")
     run = Run(
         config,
         stages_of(prepared, config, device),
@@ -79,10 +83,6 @@ def train(command: Training) -> int:
         judge=judge_against(prepared.structures),
         progress=progress,
     )
-    if isinstance(config, ImageConfig):
-        config = as_drawn(config, prepared.encoding)  # type: ignore[arg-type]
-        if beyond := share_beyond(prepared.crystals):  # type: ignore[arg-type]
-            progress.say(f"{beyond:.1%} of the pixels are not in [0, 1]: networks make none of these")
     if command.resume:
         run.resume()
     else:

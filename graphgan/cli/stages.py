@@ -5,7 +5,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
@@ -67,6 +68,15 @@ class Stages(Protocol):
 def build_objective(name: str, options: dict[str, float]) -> Objective:
     """The game of a name; ConfigError for a name or options that are none."""
     return build(name, OBJECTIVES, options)
+
+
+@contextlib.contextmanager
+def initialising(seed: int) -> Iterator[None]:
+    """Networks made within have the weights of this seed. torch initialises from its global generator: a fork of it is
+    seeded, and the caller's stays as it was."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        yield
 
 
 def autocast(config: RunConfig) -> torch.dtype | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,7 +12,7 @@ import torch
 from graphgan.encodings import image_encoding
 from graphgan.encodings.images import ImageEncoding
 from graphgan.encodings.png import read_pngs, write_pngs
-from graphgan.encodings.stored import CHECKED, DAMAGE, EncodingError
+from graphgan.encodings.stored import CHECKED, DAMAGE, EncodingError, write_arrays
 from graphgan.encodings.xtal2png import Xtal2pngEncoding
 from graphgan.image_tensor import ImageTensor
 
@@ -26,20 +25,13 @@ def write_images(path: Path, encoding: ImageEncoding, images: ImageTensor, ids: 
             raise EncodingError(f"{path}: {encoding.name} images are numbers and no pictures, write them to an .npz")
         write_pngs(path, encoding, images, ids)
         return
-    unfinished = path.with_name(f".{path.name}.writing")
     arrays = {
         CHECKED: np.array(encoding.name),
         "state": np.array(json.dumps(encoding.state_dict())),
         "images": images.values.cpu().numpy(),
         "ids": np.array(ids, dtype=str),
     }
-    try:
-        with open(unfinished, "wb") as file:
-            np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
-        os.replace(unfinished, path)
-    except BaseException:
-        unfinished.unlink(missing_ok=True)
-        raise
+    write_arrays(path, arrays)
 
 
 def read_images(path: Path | str) -> tuple[ImageEncoding, ImageTensor]:
