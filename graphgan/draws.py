@@ -8,7 +8,7 @@ process plays with the whole batch, number for number.
 from __future__ import annotations
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from graphgan.ranks import ALONE, Ranks
 
@@ -47,3 +47,28 @@ def fair(count: Tensor, rng: torch.Generator) -> Tensor:
     """What a sum over parts of items (atoms, pairs) is divided by for a mean over the whole batch: the mean of `count`
     over the processes, since their losses are averaged in turn. Alone, `count`."""
     return ranks_of(rng).mean(count)
+
+
+class Dropout(nn.Module):
+    """Leaves out a share of the features and enlarges the rest to match; the identity in eval mode.
+
+    Masks come from a generator seeded by `seed` and the number of calls so far, which is in the state dict: a run that
+    is resumed goes on in them, and torch's own generator stays as it is. Processes that share a batch leave out the
+    same features of their own rows.
+    """
+
+    calls: Tensor
+
+    def __init__(self, share: float, seed: int = 0) -> None:
+        super().__init__()
+        self.share, self.seed = share, seed
+        self.register_buffer("calls", torch.zeros((), dtype=torch.int64))
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training:
+            return x
+        # On a CPU, torch looks at 32 bits of a seed.
+        rng = torch.Generator(x.device).manual_seed((0x9E3779B9 * self.seed + int(self.calls)) % 2**32)
+        self.calls += 1
+        kept = torch.rand(x.shape, generator=rng, device=x.device) >= self.share
+        return x * kept / (1 - self.share)

@@ -10,7 +10,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Never
 
-from graphgan.cli.commands import COMMANDS, Command, parse
+from graphgan.cli.commands import Command
+from graphgan.cli.parsing import COMMANDS, parse
 from graphgan.errors import UserError
 
 

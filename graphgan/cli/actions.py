@@ -20,13 +20,14 @@ if TYPE_CHECKING:
     from pymatgen.core import Structure
 
     from graphgan.data.crystals import Crystal
+    from graphgan.data.molecules import Molecule
 
 
 def sample(command: Sample) -> int:
     """`graphgan sample`."""
     from graphgan.cli.devices import choose_device, set_threads
     from graphgan.data import write_structures
-    from graphgan.sampling import load_model, shard_rows
+    from graphgan.sampling import MoleculeModel, load_model, shard_rows
 
     set_threads(1)  # the last bits of a sum depend on how many threads share it, and a seed should not
     if command.n < 1:
@@ -49,6 +50,9 @@ def sample(command: Sample) -> int:
     # What cannot be asked for is said here, before a file is opened.
     chunks = model.stream(command.n, seed=command.seed, shard=shard, num_atoms=command.num_atoms)
 
+    if isinstance(model, MoleculeModel):
+        return sample_molecules(command, chunks, comment, rows)
+
     def crystals() -> Iterator[Structure | Crystal | None]:
         nonlocal failed
         for chunk in chunks:
@@ -65,10 +69,33 @@ def sample(command: Sample) -> int:
         first=rows.start,
         total=len(rows),
     )
-    seconds = time.perf_counter() - start
-    rate = f"{seconds:.2f} s ({len(rows) / seconds:.0f} a second)"
-    say(f"{len(rows)} crystals made and written in {rate}, {failed} failed to decode: {command.out}")
+    say(f"{len(rows)} crystals made and written in {_rate(len(rows), start)}, {failed} failed to decode: {command.out}")
     return 0
+
+
+def sample_molecules(command: Sample, chunks: Iterator[list[Molecule]], comment: str, rows: range) -> int:
+    """The molecules of a model into a file."""
+    from graphgan.data import write_molecules
+
+    if command.symmetrize is not None:
+        raise CommandError("--symmetrize is given, but this model makes molecules")
+    start = time.perf_counter()
+    write_molecules(
+        (molecule for chunk in chunks for molecule in chunk),
+        command.out,
+        comment=comment,
+        progress=True,
+        overwrite=command.overwrite,
+        first=rows.start,
+        total=len(rows),
+    )
+    say(f"{len(rows)} molecules made and written in {_rate(len(rows), start)}, valid or not: {command.out}")
+    return 0
+
+
+def _rate(count: int, start: float) -> str:
+    seconds = time.perf_counter() - start
+    return f"{seconds:.2f} s ({count / seconds:.0f} a second)"
 
 
 def parse_shard(text: str | None) -> tuple[int, int]:

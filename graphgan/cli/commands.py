@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal, Protocol
 
 import tyro
 
-from graphgan import __version__
-from graphgan.config import Config, ImageConfig, RunConfig, load_config, load_recipe
+from graphgan.config import Config, ImageConfig, MoleculeConfig, RunConfig
 from graphgan.config.images import CrystensOptions, ImageOptions, Xtal2pngOptions
 from graphgan.errors import UserError
 
@@ -38,7 +35,7 @@ class Training:
 
     data: tyro.conf.Positional[str]
     """Name of a data set, or a CIF or POSCAR file, a folder of them, .zip, .csv, .json, .extxyz, .db, or what
-    `graphgan encode` wrote."""
+    `graphgan encode` wrote; or molecules: qm9, .smi, .sdf, or .csv with a column smiles."""
     out: Path
     """Run folder to make."""
     config: Path | None = None
@@ -69,11 +66,13 @@ class Training:
 class Train(Training):
     """Learn to make crystals like those in DATA. Ctrl-C saves and stops; --resume goes on.
 
-    These are the options of graph tensors. `graphgan train --encoding crystens --help` shows those of images.
+    These are the options of graph tensors. `graphgan train --encoding crystens --help` shows those of images,
+    `graphgan train qm9 --help` those of molecules.
     """
 
-    encoding: Literal["graph", "crystens", "xtal2png"] = "graph"
-    """What networks see: graph tensors, or the images of CrysTens or xtal2png."""
+    encoding: Literal["graph", "crystens", "xtal2png", "molecules"] = "graph"
+    """What networks see: graph tensors, the images of CrysTens or xtal2png, or molecular graphs, which is what DATA of
+    molecules stands for."""
     options: Annotated[Config, tyro.conf.arg(name="")] = dataclasses.field(default_factory=Config)
 
 
@@ -85,13 +84,21 @@ class TrainImages(Training):
 
 
 @dataclasses.dataclass(frozen=True)
+class TrainMolecules(Training):
+    """Learn to make molecules like those in DATA. Ctrl-C saves and stops; --resume goes on."""
+
+    options: Annotated[MoleculeConfig, tyro.conf.arg(name="")] = dataclasses.field(default_factory=MoleculeConfig)
+
+
+@dataclasses.dataclass(frozen=True)
 class Sample:
-    """Make crystals with a trained model: your own, or one that comes with graphgan."""
+    """Make crystals or molecules with a trained model: your own, or one that comes with graphgan."""
 
     model: tyro.conf.Positional[str]
     """Run folder, checkpoint, file of `graphgan export`, or a name that `graphgan models` lists."""
     out: Path
-    """Folder for CIFs, or a file .zip, .extxyz, .csv or .json."""
+    """Folder for CIFs, or a file .zip, .extxyz, .csv or .json; of molecules .smi, .csv, .sdf, or a picture of the first
+    100, .svg or .png."""
     n: Annotated[int, tyro.conf.arg(aliases=["-n"])] = 1000
     """How many."""
     seed: Seed = 0
@@ -148,10 +155,10 @@ class Models:
 
 @dataclasses.dataclass(frozen=True)
 class Evaluate:
-    """Judge crystals, ours or anybody's: metrics.json, per_structure.csv and report.html."""
+    """Judge crystals or molecules, ours or anybody's: metrics.json, a CSV with a row a sample, report.html."""
 
     samples: tyro.conf.Positional[str]
-    """Crystals to judge: any form of DATA. Unreadable entries count as failures."""
+    """What to judge: any form of DATA, or molecules as .smi, .sdf or .csv. Unreadable entries count as failures."""
     out: Path
     """Folder of the results."""
     reference: str | None = None
@@ -178,6 +185,8 @@ class Evaluate:
     """Oxidation states of compositional validity; published numbers have those of smact-2.2.1."""
     tolerances: Literal["cdvae", "mattergen"] = "cdvae"
     """Of StructureMatcher, for the headline uniqueness and novelty."""
+    rewards: tuple[str, ...] = ("qed", "logp", "sa")
+    """Of molecules, for their means: qed, logp, sa, validity, uniqueness, novelty, or package.module:function."""
     log: Path | None = None
     """Run folder whose loss curves go into the report."""
     seed: Seed = 0
@@ -269,82 +278,3 @@ class Demo:
         from graphgan.cli.demo import demo
 
         return demo(self)
-
-
-COMMANDS: dict[str, type[Command]] = {
-    "demo": Demo,
-    "train": Train,
-    "sample": Sample,
-    "evaluate": Evaluate,
-    "encode": Encode,
-    "decode": Decode,
-    "datasets": Datasets,
-    "models": Models,
-    "export": Export,
-}
-
-
-def parse(words: Sequence[str]) -> Command:
-    """The command of a command line; SystemExit after help, version or wrong flags; CommandError for a word that is no
-    command."""
-    if not words or words[0] in ("-h", "--help"):
-        print(_overview())
-        raise SystemExit(0)
-    if words[0] == "--version":
-        print(f"graphgan {__version__}")
-        raise SystemExit(0)
-    name, rest = words[0], list(words[1:])
-    if name not in COMMANDS:
-        near = difflib.get_close_matches(name, COMMANDS, n=1)
-        hint = f"; did you mean {near[0]}?" if near else f"; there are {', '.join(COMMANDS)}"
-        raise CommandError(f"{name} is no command{hint}")
-    program = f"graphgan {name}"
-    if name == "train":
-        options = _base_config(rest)
-        kind = TrainImages if isinstance(options, ImageConfig) else Train
-        default = kind(data=tyro.MISSING, out=tyro.MISSING, options=options)  # type: ignore[arg-type]
-        return tyro.cli(kind, prog=program, args=rest, default=default)
-    return tyro.cli(COMMANDS[name], prog=program, args=rest)
-
-
-def _base_config(words: list[str]) -> RunConfig:
-    """The options that flags start from: of --config, of --recipe, or of the run folder that is resumed; of the right
-    kind for --encoding."""
-    flags = ("--config", "--recipe", "--out", "--steps", "--minutes", "--encoding")
-    given = {flag: _value_of(flag, words) for flag in flags}
-    saved = Path(given["--out"] or "") / "config.yaml"
-    config: RunConfig | None = None
-    if given["--config"] and given["--recipe"]:
-        raise CommandError("--config and --recipe are given: take one, and flags for the rest")
-    if given["--config"]:
-        config = load_config(given["--config"])
-    elif given["--recipe"]:
-        config = load_recipe(given["--recipe"])
-    elif "--resume" in words and given["--out"] and saved.is_file():
-        config = load_config(saved)
-    images = given["--encoding"] in ("crystens", "xtal2png")
-    if config is None:
-        return ImageConfig() if images else Config()
-    if given["--encoding"] is not None and images != isinstance(config, ImageConfig):
-        source = given["--config"] or given["--recipe"] or saved
-        raise CommandError(f"--encoding is {given['--encoding']}, but the options of {source} are of another encoding")
-    if given["--steps"] is not None and given["--minutes"] is None:
-        return dataclasses.replace(config, minutes=None)  # minutes go before steps, and a flag before both
-    return config
-
-
-def _value_of(flag: str, words: list[str]) -> str | None:
-    for index, word in enumerate(words):
-        if word == flag and index + 1 < len(words):
-            return words[index + 1]
-        if word.startswith(flag + "="):
-            return word.removeprefix(flag + "=")
-    return None
-
-
-def _overview() -> str:
-    lines = ["usage: graphgan COMMAND [--flags]", "", "Generate crystals in one network pass.", ""]
-    for name, kind in COMMANDS.items():
-        lines.append(f"  {name:<10} {(kind.__doc__ or '').splitlines()[0]}")
-    lines += ["", "graphgan COMMAND --help tells more; graphgan --version tells the version."]
-    return "\n".join(lines)

@@ -8,26 +8,32 @@ from typing import TYPE_CHECKING
 from graphgan import __version__
 from graphgan.cli.actions import check_seed, make_folder, say
 from graphgan.cli.commands import CommandError, Evaluate
+from graphgan.cli.evaluate_molecules import check_options, evaluate_molecules
 
 if TYPE_CHECKING:
     from pymatgen.core import Structure
 
-    from graphgan.report import Report
+    from graphgan.report.result import Outcome
     from graphgan.stability import Stability
 
 
 def evaluate(command: Evaluate) -> int:
     """`graphgan evaluate`."""
     from graphgan.data import read
+    from graphgan.data.molecule_files import holds_molecules
     from graphgan.report import evaluate as evaluate_structures
 
     check_seed(command.seed)
+    molecules = holds_molecules(command.samples)
+    check_options(command, molecules)
     if command.stability != "none" and command.train is None:
         raise CommandError("--stability needs --train: the hull is that of the training crystals")
     if command.genmetrics and not (command.coverage and command.reference and command.train):
         raise CommandError("--genmetrics needs --reference, --train and coverage")
     log = _log_of(command.log) if command.log is not None else None
     make_folder(command.out)  # before the work, which may take hours
+    if molecules:
+        return evaluate_molecules(command, log)
     found = read(command.samples, check=False, progress=True, cache=False)
     # What could not be read was asked for all the same: it stays in every denominator.
     samples: list[Structure | None] = [*found.structures, *[None] * len(found.skipped)]
@@ -82,7 +88,7 @@ def _stability(command: Evaluate, samples: list[Structure | None], train: list[S
     return found
 
 
-def finish_report(report: Report, folder: Path, title: str, log: list[dict] | None, details: dict[str, str]) -> None:
+def finish_report(report: Outcome, folder: Path, title: str, log: list[dict] | None, details: dict[str, str]) -> None:
     """Save a report and print it."""
     page = report.save(folder, title=title, log=log, details=details)
     print(report)

@@ -46,6 +46,8 @@ class GraphStages:
     match       a further measure of the reconstructed against the real crystals
     """
 
+    samples = 500
+
     def __init__(
         self,
         config: Config,
@@ -86,7 +88,7 @@ class GraphStages:
             encoder = self.networks["encoder"]
             standardise(encoder, self._decoder, encode_all(encoder, self.crystals).latents())  # type: ignore[arg-type]
 
-    def makes_crystals(self, stage: str) -> bool:
+    def generates(self, stage: str) -> bool:
         return stage != "autoencoder"
 
     def measure(self, used: dict[str, nn.Module], stage: str) -> dict[str, float]:

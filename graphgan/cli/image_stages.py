@@ -92,6 +92,8 @@ def range_warnings(say: Callable[[str], Any]) -> Iterator[None]:
 class ImageStages:
     """The stage "images" (`graphgan.cli.stages.Stages`); `crystals` is the training set."""
 
+    samples = 500
+
     def __init__(
         self, config: ImageConfig, encoding: ImageEncoding, crystals: ImageTensor, *, device: torch.device
     ) -> None:
@@ -123,7 +125,7 @@ class ImageStages:
     def finish(self, stage: str, trainer: Trainer) -> None:
         self.networks["generator"].load_state_dict(trainer.average.network.state_dict())
 
-    def makes_crystals(self, stage: str) -> bool:
+    def generates(self, stage: str) -> bool:
         return True
 
     def measure(self, used: dict[str, nn.Module], stage: str) -> dict[str, float]:

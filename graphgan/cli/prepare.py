@@ -8,7 +8,7 @@ import math
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 
@@ -19,7 +19,7 @@ from graphgan.cli.image_stages import ImageStages, as_drawn, new_image_encoding,
 from graphgan.cli.progress import RunProgress
 from graphgan.cli.stages import Stages, build_objective
 from graphgan.cli.train import Interrupted, Judge, Run
-from graphgan.config import DIFFUSION, Config, ImageConfig, RunConfig, save_config
+from graphgan.config import DIFFUSION, Config, ImageConfig, MoleculeConfig, RunConfig, save_config
 from graphgan.crystal_set import CrystalSet
 from graphgan.data.cards import default_split
 from graphgan.encodings import GraphEncoding
@@ -38,15 +38,58 @@ if TYPE_CHECKING:
 HELD_OUT_SHARE, HELD_OUT_MOST = 0.05, 500
 
 
+class Ready(Protocol):
+    """What a run trains on, and what it keeps out.
+
+    kind      what these are, in one word
+    content   what the encoding has found, in words
+    skipped   entries of DATA that could not be used
+    """
+
+    kind: str
+    crystals: Any
+    held: Any
+    skipped: int
+
+    @property
+    def content(self) -> str: ...
+
+    def stages(self, config: Any, device: torch.device) -> Stages:
+        """What the run trains."""
+        ...
+
+    def judge(self, config: Any) -> Judge | None:
+        """What judges samples; None where there is nothing to compare with."""
+        ...
+
+
 @dataclasses.dataclass(eq=False)
 class Prepared:
-    """What a run trains on, and what it keeps out. `structures` are those kept out, None when DATA came as tensors."""
+    """Crystals, as `Ready`. `structures` are those kept out, None when DATA came as tensors."""
 
     encoding: GraphEncoding | ImageEncoding
     crystals: CrystalSet | ImageTensor
     held: CrystalSet | ImageTensor
     structures: list[Structure] | None
     skipped: int
+    kind: str = "crystals"
+
+    @property
+    def content(self) -> str:
+        encoding = self.encoding
+        if isinstance(encoding, GraphEncoding):
+            return f"{len(encoding.elements)} elements"
+        return f"{encoding.name} images of {encoding.side} x {encoding.side}"
+
+    def stages(self, config: RunConfig, device: torch.device) -> Stages:
+        encoding, crystals, held = self.encoding, self.crystals, self.held
+        if isinstance(config, ImageConfig):
+            return ImageStages(config, encoding, crystals, device=device)  # type: ignore[arg-type]
+        match = match_rate(encoding) if self.structures is not None else None  # type: ignore[arg-type]
+        return GraphStages(config, encoding, crystals, held.graph_tensor(), device=device, match=match)  # type: ignore
+
+    def judge(self, config: RunConfig) -> Judge | None:
+        return judge_against(self.structures)
 
 
 def train(command: Training) -> int:
@@ -70,17 +113,17 @@ def train(command: Training) -> int:
         command = dataclasses.replace(
             command, split=command.split or saved["split"], validation=command.validation or saved["validation"]
         )
-    prepared = prepare(command, config, folder, progress)
+    prepared = ready(command, config, folder, progress)
     if isinstance(config, ImageConfig):
-        config = as_drawn(config, prepared.encoding)  # type: ignore[arg-type]
-        if beyond := share_beyond(prepared.crystals):  # type: ignore[arg-type]
+        config = as_drawn(config, prepared.encoding)  # type: ignore[attr-defined]
+        if beyond := share_beyond(prepared.crystals):
             progress.say(f"{beyond:.1%} of the pixels are not in [0, 1]: networks make none of these")
     run = Run(
         config,
-        stages_of(prepared, config, device),
+        prepared.stages(config, device),
         folder,
         device=device,
-        judge=judge_against(prepared.structures),
+        judge=prepared.judge(config),
         progress=progress,
     )
     if command.resume:
@@ -90,14 +133,9 @@ def train(command: Training) -> int:
             stale.unlink(missing_ok=True)  # of a run that was killed before its first checkpoint
     save_config(config, folder / "config.yaml")
     source.write_text(json.dumps({"data": command.data, "split": command.split, "validation": command.validation}))
-    what = (
-        f"{len(prepared.encoding.elements)} elements"
-        if isinstance(prepared.encoding, GraphEncoding)
-        else f"{prepared.encoding.name} images of {prepared.encoding.side} x {prepared.encoding.side}"
-    )
     progress.say(
-        f"{len(prepared.crystals)} crystals, {len(prepared.held)} for validation, {prepared.skipped} skipped; "
-        f"{what}; {device}, {torch.get_num_threads()} threads"
+        f"{len(prepared.crystals)} {prepared.kind}, {len(prepared.held)} for validation, {prepared.skipped} skipped; "
+        f"{prepared.content}; {device}, {torch.get_num_threads()} threads"
     )
     try:
         run.train()
@@ -107,22 +145,24 @@ def train(command: Training) -> int:
     return 0
 
 
+def ready(command: Training, config: RunConfig, folder: Path, progress: RunProgress) -> Ready:
+    """DATA as the configuration wants it."""
+    if isinstance(config, MoleculeConfig):
+        from graphgan.cli.prepare_molecules import prepare_molecules
+
+        return prepare_molecules(command, config, folder, progress)
+    return prepare(command, config, folder, progress)
+
+
 def check_objectives(config: RunConfig) -> None:
     """ConfigError for a game that there is not."""
+    if isinstance(config, MoleculeConfig):
+        build_objective(config.game.objective, config.game.objective_options)
     if isinstance(config, Config):
         for game in (config.latent, config.graph):
             build_objective(game.objective, game.objective_options)
     if isinstance(config, ImageConfig) and config.objective != DIFFUSION:
         build_objective(config.objective, config.objective_options)
-
-
-def stages_of(prepared: Prepared, config: RunConfig, device: torch.device) -> Stages:
-    """What the run trains, by the kind of its configuration."""
-    encoding, crystals, held = prepared.encoding, prepared.crystals, prepared.held
-    if isinstance(config, ImageConfig):
-        return ImageStages(config, encoding, crystals, device=device)  # type: ignore[arg-type]
-    match = match_rate(encoding) if prepared.structures is not None else None  # type: ignore[arg-type]
-    return GraphStages(config, encoding, crystals, held.graph_tensor(), device=device, match=match)  # type: ignore
 
 
 def prepare(command: Training, config: RunConfig, folder: Path, progress: RunProgress) -> Prepared:
@@ -178,7 +218,7 @@ def _parted(
     skipped: int,
 ) -> Prepared:
     """Some crystals held out of those given."""
-    train_rows, held = _hold_out(len(crystals), seed)
+    train_rows, held = hold_out(len(crystals), seed)
     kept_out = None if structures is None else [structures[i] for i in held]
     return Prepared(encoding, crystals.subset(train_rows), crystals.subset(held), kept_out, skipped)
 
@@ -191,7 +231,7 @@ def skipped_too(found: ReadResult, kept: Sequence[int], max_atoms: int) -> list[
     return [*found.skipped, *(Skipped(found.ids[i], f"more than {max_atoms} atoms in the cell") for i in large)]
 
 
-def _hold_out(n: int, seed: int) -> tuple[list[int], list[int]]:
+def hold_out(n: int, seed: int) -> tuple[list[int], list[int]]:
     """(rows to train on, rows held out); the same for the same seed. Sets too small to part with any validate on
     themselves."""
     count = min(round(HELD_OUT_SHARE * n), HELD_OUT_MOST)

@@ -1,13 +1,14 @@
 """What a run needs of the kind of thing it trains: networks, trainers stage by stage, a model to sample from.
 
-`graphgan.cli.graph_stages` has the stages of graph tensors, `graphgan.cli.image_stages` that of images.
+`graphgan.cli.graph_stages` has the stages of graph tensors, `graphgan.cli.image_stages` that of images,
+`graphgan.cli.molecule_stages` those of molecules.
 """
 
 from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import nn
@@ -18,9 +19,6 @@ from graphgan.ranks import Ranks
 from graphgan.sampling import Sampler
 from graphgan.training import Trainer
 
-if TYPE_CHECKING:
-    from pymatgen.core import Structure
-
 
 class Stages(Protocol):
     """The stages of one run, in the order and under the names of its configuration.
@@ -29,12 +27,14 @@ class Stages(Protocol):
     crystals   the training set on its device: a `graphgan.training.Data` with `digest()`
     networks   all networks of the run, by name
     arguments  those of the networks' constructors, by the same names
+    samples    how many to judge a model by
     """
 
     encoding: Any
     crystals: Any
     networks: dict[str, nn.Module]
     arguments: dict[str, dict[str, Any]]
+    samples: int
 
     def trainer(self, stage: str, ranks: Ranks) -> Trainer:
         """The trainer of a stage, at its first step; the stages before it are finished."""
@@ -48,8 +48,8 @@ class Stages(Protocol):
         """Let the networks take over the averages."""
         ...
 
-    def makes_crystals(self, stage: str) -> bool:
-        """Whether there is a `model` during this stage."""
+    def generates(self, stage: str) -> bool:
+        """Whether there is a `model` to judge during this stage."""
         ...
 
     def measure(self, used: dict[str, nn.Module], stage: str) -> dict[str, float]:
@@ -60,8 +60,8 @@ class Stages(Protocol):
         """A model of the networks `used`."""
         ...
 
-    def sample(self, model: Sampler, n: int) -> Sequence[Structure | None]:
-        """Crystals to judge a model by."""
+    def sample(self, model: Sampler, n: int) -> Sequence[Any]:
+        """Crystals or molecules to judge a model by; None for what is none."""
         ...
 
 

@@ -12,7 +12,7 @@ import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -25,16 +25,12 @@ from graphgan.ranks import join
 from graphgan.sampling import Sampler
 from graphgan.training import NonFiniteLossError, Trainer
 
-if TYPE_CHECKING:
-    from pymatgen.core import Structure
-
-EVALUATION_SAMPLES = 500
 # Stages that are played as a CUDA graph where that is asked for and can be.
 CAPTURED = ("latent", "images")
 # What a resumed run must share with its checkpoint, in words.
-WORDS = {"encoding": "elements, cells or images", "arguments": "networks", "crystals": "training crystals"}
-# What `Run` calls to judge a sample: structures -> numbers, "score" among them, lower is better.
-Judge = Callable[["Sequence[Structure | None]"], dict[str, float]]
+WORDS = {"encoding": "elements, cells, images or atoms", "arguments": "networks", "crystals": "training set"}
+# What `Run` calls to judge a sample: structures or molecules -> numbers, "score" among them, lower is better.
+Judge = Callable[[Sequence[Any]], dict[str, float]]
 
 
 class Interrupted(Exception):
@@ -181,7 +177,7 @@ class Run:
             if trainer.step % self.config.log_every == 0:
                 trainer.check()
                 self._log_window(board)
-            if self.stages.makes_crystals(stage) and trainer.step % self.config.evaluate_every == 0:
+            if self.stages.generates(stage) and trainer.step % self.config.evaluate_every == 0:
                 trainer.check()  # by all processes: one that leaves alone would keep the others waiting
                 self._evaluate(board)
             if trainer.step % self.config.checkpoint_every == 0:
@@ -197,7 +193,7 @@ class Run:
         if self.ranks.first and (measures := self.stages.measure(self._used(), stage)):
             self.progress.say("validation set: " + _words(measures))
             self._log(board, {f"validation_{name}": value for name, value in measures.items()})
-        if self.stages.makes_crystals(stage) and trainer.step % self.config.evaluate_every:
+        if self.stages.generates(stage) and trainer.step % self.config.evaluate_every:
             self._evaluate(board)
         if stage != self.names[-1]:  # the last one may be given more, and then goes on with its own weights
             self.stages.finish(stage, trainer)
@@ -212,7 +208,7 @@ class Run:
         """Judge a small sample of the averaged generator; keep the best as checkpoints/best.pt."""
         if self.judge is None or not self.ranks.first:
             return
-        measures = self.judge(self.stages.sample(self.model(), EVALUATION_SAMPLES))
+        measures = self.judge(self.stages.sample(self.model(), self.stages.samples))
         self._log(board, {f"sample_{name}": value for name, value in measures.items()})
         self.progress.say(f"{self.stage} step {self._step()}: " + _words(measures))
         if self.best_score is None or measures["score"] < self.best_score:

@@ -9,6 +9,7 @@ from typing import Any
 
 from graphgan.config.crystals import Config
 from graphgan.config.images import ImageConfig
+from graphgan.config.molecules import MoleculeConfig
 from graphgan.config.run import RunConfig
 from graphgan.config.tables import ConfigError, from_table
 
@@ -16,7 +17,8 @@ from graphgan.config.tables import ConfigError, from_table
 def load_config(path: Path | str) -> RunConfig:
     """The configuration of a YAML file; ConfigError, one line, for what it does not know.
 
-    An encoding that is a name, such as crystens, makes it an ImageConfig; one that is a table, or none, a Config.
+    An encoding that is a name, molecules or that of an image, makes it a MoleculeConfig or an ImageConfig; one that is
+    a table, or none, a Config.
     """
     import yaml
 
@@ -50,5 +52,5 @@ def save_config(config: RunConfig, path: Path | str) -> None:
 
 def _of_table(table: Any) -> RunConfig:
     if isinstance(table, dict) and isinstance(table.get("encoding"), str):
-        return from_table(ImageConfig, table)
+        return from_table(MoleculeConfig if table["encoding"] == "molecules" else ImageConfig, table)
     return from_table(Config, table)

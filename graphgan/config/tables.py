@@ -13,9 +13,19 @@ from graphgan.errors import UserError
 
 SEED_LIMIT = 2**63
 """Seeds are at least 0 and below this: what torch's generators take."""
-_MORE_THAN_ZERO = ("minutes", "cutoff", "learning_rate", "critic_learning_rate", "site_tolerance")
-_NOT_NEGATIVE = ("share", "direction_weight", "lattice_weight", "kl_weight")
-_BELOW_ONE = ("ema_decay", "beta1", "beta2")
+_MORE_THAN_ZERO = ("minutes", "cutoff", "learning_rate", "critic_learning_rate", "site_tolerance", "temperature")
+_NOT_NEGATIVE = (
+    "share",
+    "direction_weight",
+    "lattice_weight",
+    "kl_weight",
+    "reconstruction_weight",
+    "cycle_weight",
+    "identity_weight",
+    "weight",
+    "least_validity",
+)
+_BELOW_ONE = ("ema_decay", "beta1", "beta2", "dropout")
 _FROM_ZERO = ("threads", "rounds")
 _ANY = ("sign",)
 

@@ -1,14 +1,14 @@
-"""Parsed sets kept in a cache folder under a hash of what they were parsed from; knows no file format but
-.npz.
-"""
+"""Parsed sets kept as .npz in a cache folder under a hash of what they were parsed from; knows not what is in them."""
 
 import hashlib
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import TypeVar
 
-from graphgan.data import packed
 from graphgan.data.errors import DataError
+
+Parsed = TypeVar("Parsed")
 
 READER_VERSION = 2
 """Raise it whenever a reader gives another result for the same bytes."""
@@ -48,18 +48,18 @@ def key_of(files: Iterable[tuple[str, Path]], options: object) -> str:
     return digest.hexdigest()[:40]
 
 
-def lookup(key: str) -> packed.Packed | None:
-    """The cached set, or None when it is absent or damaged."""
+def lookup(key: str, load: Callable[[Path], Parsed]) -> Parsed | None:
+    """The cached set, or None when it is absent or `load` finds it damaged (DataError)."""
     try:
-        return packed.load(_folder() / f"{key}.npz")
+        return load(_folder() / f"{key}.npz")
     except (DataError, OSError):
         return None
 
 
-def store(key: str, parsed: packed.Packed) -> None:
+def store(key: str, parsed: Parsed, save: Callable[[Parsed, Path], None]) -> None:
     """Keep a parsed set; a folder that cannot be written is no error, since the cache only saves time."""
     try:
-        packed.save(parsed, _folder() / f"{key}.npz")
+        save(parsed, _folder() / f"{key}.npz")
     except OSError:
         return
 

@@ -7,7 +7,7 @@ import os
 import tempfile
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
@@ -128,6 +128,11 @@ def save(packed: Packed, path: Path) -> None:
     }
     if packed.split is not None:
         arrays["split"] = packed.split
+    save_arrays(arrays, path)
+
+
+def save_arrays(arrays: Mapping[str, np.ndarray], path: Path) -> None:
+    """Write arrays as an .npz; the file appears whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".writing-", suffix=".npz")
     try:
@@ -145,20 +150,25 @@ def load(file: Path | BinaryIO) -> Packed:
 
     Raises DataError where the arrays are neither, disagree in shape or need pickle.
     """
-    try:
-        with np.load(file, allow_pickle=False) as archive:
-            if not isinstance(archive, np.lib.npyio.NpzFile):
-                raise DataError("an array, not an archive of named arrays")
-            arrays = {name: archive[name] for name in archive.files}
-    except (DataError, PermissionError, FileNotFoundError):
-        raise
-    except _DAMAGE as error:
-        raise DataError(f"not a readable .npz: {one_line(error)}") from None
+    arrays = load_arrays(file)
     if {"natoms", "z", "frac", "cell"} <= set(arrays):
         return _from_own(arrays)
     if {"frac_coords", "num_atoms", "atom_types", "lengths", "angles"} <= set(arrays):
         return _from_sampled(arrays)
     raise DataError(f"arrays {', '.join(sorted(arrays))[:120]} are no known layout of crystals")
+
+
+def load_arrays(file: Path | BinaryIO) -> dict[str, np.ndarray]:
+    """The arrays of an .npz, by name. Raises DataError where it is damaged or needs pickle."""
+    try:
+        with np.load(file, allow_pickle=False) as archive:
+            if not isinstance(archive, np.lib.npyio.NpzFile):
+                raise DataError("an array, not an archive of named arrays")
+            return {name: archive[name] for name in archive.files}
+    except (DataError, PermissionError, FileNotFoundError):
+        raise
+    except _DAMAGE as error:
+        raise DataError(f"not a readable .npz: {one_line(error)}") from None
 
 
 def _from_own(arrays: dict[str, np.ndarray]) -> Packed:

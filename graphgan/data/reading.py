@@ -2,7 +2,7 @@
 
 import csv
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -26,7 +26,8 @@ from graphgan.processes import in_order
 if TYPE_CHECKING:
     from pymatgen.core import Structure
 
-_WORTH_CACHING = 200
+WORTH_CACHING = 200
+"""Inputs of more entries than this are kept in the cache."""
 _TABLE_SUFFIXES = (".csv", ".csv.gz", ".json", ".json.gz", ".extxyz", ".npz")
 
 
@@ -59,10 +60,15 @@ class ReadResult:
 
     def write_skipped(self, path: Path) -> None:
         """Write the skipped entries as a table with columns entry and reason."""
-        with open(path, "w", newline="", encoding="utf-8", errors="backslashreplace") as file:
-            table = csv.writer(file)
-            table.writerow(("entry", "reason"))
-            table.writerows((skipped.entry, skipped.reason) for skipped in self.skipped)
+        write_skipped(self.skipped, path)
+
+
+def write_skipped(skipped: Iterable[Skipped], path: Path) -> None:
+    """Write skipped entries as a table with columns entry and reason."""
+    with open(path, "w", newline="", encoding="utf-8", errors="backslashreplace") as file:
+        table = csv.writer(file)
+        table.writerow(("entry", "reason"))
+        table.writerows((item.entry, item.reason) for item in skipped)
 
 
 def read(
@@ -86,10 +92,10 @@ def read(
     Raises DataError, in one line, where nothing can be used; without `check`, only where there are no entries at
     all, since a set of samples that are all failures can be judged too.
     """
-    path, card = _locate(str(data), split)
+    path, card = locate(str(data), split)
     shown = str(data) if card else str(path)
     options = Options(check, max_atoms)
-    with _naming(shown):
+    with naming(shown):
         if card is not None and card.file == path:
             parsed = _shipped(path, card, split, max_atoms)
         else:
@@ -138,9 +144,9 @@ class EntryStream:
 def stream(data: str | Path, *, split: str | None = None) -> EntryStream:
     """The entries of what `read` takes, as they are asked for: of a table or of frames one at a time, of a folder or
     archive one file at a time. JSON and .npz are read whole. Raises DataError."""
-    path, card = _locate(str(data), split)
+    path, card = locate(str(data), split)
     shown = str(data) if card else str(path)
-    with _naming(shown):
+    with naming(shown):
         if card is not None and card.file == path:
             shipped = _shipped(path, card, split, None)
             return EntryStream(sources.npz_entries(card.name, shipped), len(shipped), shown)
@@ -150,12 +156,12 @@ def stream(data: str | Path, *, split: str | None = None) -> EntryStream:
 
 
 def _named(entries: Iterator[Entry], shown: str) -> Iterator[Entry]:
-    with _naming(shown):
+    with naming(shown):
         yield from entries
 
 
 @contextmanager
-def _naming(shown: str) -> Iterator[None]:
+def naming(shown: str) -> Iterator[None]:
     """Whatever makes an input useless becomes a DataError that begins with its name."""
     try:
         yield
@@ -165,14 +171,14 @@ def _naming(shown: str) -> Iterator[None]:
         raise DataError(f"{shown}: {error.strerror or error}") from None
 
 
-def nothing_usable(shown: str, count: int, first: tuple[str, str] | None) -> DataError:
+def nothing_usable(shown: str, count: int, first: tuple[str, str] | None, what: str = "crystal") -> DataError:
     """What to say of an input all of whose `count` entries were skipped, the `first` (entry, reason) among them."""
     if first is None:
-        return DataError(f"{shown}: no crystals in it")
+        return DataError(f"{shown}: no {what}s in it")
     entry, reason = first
     if count == 1:
-        return DataError(f"{shown}: no usable crystal: {reason}")
-    return DataError(f"{shown}: no usable crystal; all {count} entries skipped, the first ({entry}) because: {reason}")
+        return DataError(f"{shown}: no usable {what}: {reason}")
+    return DataError(f"{shown}: no usable {what}; all {count} entries skipped, the first ({entry}) because: {reason}")
 
 
 def _unknown(name: str) -> str:
@@ -180,25 +186,26 @@ def _unknown(name: str) -> str:
     return f"{name}: no such file, folder or data set (data sets: {names})"
 
 
-def _locate(data: str, split: str | None) -> tuple[Path, Card | None]:
-    """The path to read and the card of a set called by name. A shipped set's name wins over a path, others'
-    loses.
-    """
+def locate(
+    data: str, split: str | None, kind: str = "crystals", suffixes: Sequence[str] = _TABLE_SUFFIXES
+) -> tuple[Path, Card | None]:
+    """The path to read and the card of a set of a kind called by name. A shipped set's name wins over a path, others'
+    loses. `suffixes` are those of the files train, val and test of a folder. Raises DataError."""
     if split is not None and split not in SPLITS:
         raise DataError(f"unknown split {split!r}; there are {', '.join(SPLITS)}")
     card, path = find_card(data), Path(data).expanduser()
-    if card is not None and card.kind != "crystals":
-        raise DataError(f"{data}: holds {card.kind}, not crystals")
+    if card is not None and card.kind != kind:
+        raise DataError(f"{data}: holds {card.kind}, not {kind}")
     if card is not None and card.file is not None:
         return card.file, card
     if path.exists():
-        return (path if split is None or kind_of_path(path) == "npz" else _part(path, split)), None
+        return (path if split is None or kind_of_path(path) == "npz" else _part(path, split, suffixes)), None
     if card is None:
         raise DataError(_unknown(data) if path.parent == Path() else f"{data}: no such file or folder")
     folder = downloaded(card)
     if folder is None:
         raise DataError(f"{data}: not on this machine; {card.get}")
-    return (folder if split is None else _part(folder, split)), card
+    return (folder if split is None else _part(folder, split, suffixes)), card
 
 
 def kind_of_path(path: Path) -> str | None:
@@ -206,16 +213,18 @@ def kind_of_path(path: Path) -> str | None:
     return "folder" if path.is_dir() else sources.kind_of(path.name)
 
 
-def _part(path: Path, split: str) -> Path:
+def _part(path: Path, split: str, suffixes: Sequence[str]) -> Path:
     """The file train.csv, val.csv.gz ... of a folder. Raises DataError where there is none."""
     if not path.is_dir():
         raise DataError(f"{path}: holds no split, so no {split!r} part of it")
-    for candidate in (path / f"{split}{suffix}" for suffix in _TABLE_SUFFIXES):
+    for candidate in (path / f"{split}{suffix}" for suffix in suffixes):
         if candidate.is_file():
             return candidate
     if (path / split).is_dir():
         return path / split
-    raise DataError(f"{path}: no {split!r} part: neither {split}.csv nor {split}.csv.gz nor a folder {split}")
+    raise DataError(
+        f"{path}: no {split!r} part: neither {split}{suffixes[0]} nor {split}{suffixes[1]} nor a folder {split}"
+    )
 
 
 def _shipped(path: Path, card: Card, split: str | None, max_atoms: int | None) -> Packed:
@@ -252,13 +261,13 @@ def _parsed(
     key = None
     if cache and kind in ("folder", "zip", "csv", "json", "extxyz"):
         key = cached.key_of(files, options)
-        if (known := cached.lookup(key)) is not None:
+        if (known := cached.lookup(key, packed.load)) is not None:
             return known
     entries, total = _entries(path, kind, files, split)
     outcomes = in_order(partial(entry_parsed, options=options), entries, workers=workers)
     parsed = _collect(with_bar(outcomes, f"Reading {path.name}", total, progress))
-    if key is not None and len(parsed) + len(parsed.skipped) > _WORTH_CACHING:
-        cached.store(key, parsed)
+    if key is not None and len(parsed) + len(parsed.skipped) > WORTH_CACHING:
+        cached.store(key, parsed, packed.save)
     return parsed
 
 

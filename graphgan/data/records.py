@@ -3,7 +3,9 @@
 import csv
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
+from itertools import chain, islice
 from typing import Any
 
 import numpy as np
@@ -18,36 +20,55 @@ _ROW_LINES = 100_000
 """More lines than any row has: an open quote must not read the rest of a large file."""
 
 
-def csv_rows(lines: Lines) -> Iterator[tuple[int, dict[str, str] | str]]:
+def csv_header(lines: Lines) -> tuple[list[str], int, str]:
+    """The columns of a CSV table, how many lines they take, and what separates them; no line is taken."""
+    separator = max(",;\t", key=(lines.peek() or "").count)
+    header, length = _row(lines, separator)
+    return [name.strip() for name in header], length, separator
+
+
+def _is_crystal(cell: str) -> bool:
+    return any(mark in cell for mark in ("_cell_", '"lattice"', "'lattice'"))
+
+
+def csv_rows(
+    lines: Lines,
+    columns: Sequence[str] = STRUCTURE_COLUMNS,
+    is_content: Callable[[str], bool] = _is_crystal,
+    long: bool = True,
+) -> Iterator[tuple[int, dict[str, str] | str]]:
     """(row number from 1, the row by column name, or the reason why it is damaged), for every row of a CSV
     table. Holds one row at a time.
 
     A quote left open would swallow all rows behind it: after a row with the wrong number of columns, reading
-    starts again at the next line that begins a whole row with a crystal in it. Raises DataError without a
-    crystal column.
+    starts again at the next line that begins a whole row with content in the first of `columns` that there is. Where
+    content is not `long`, so too after a row in which lines are rows. Raises DataError without any of these columns.
     """
     csv.field_size_limit(2**31 - 1)
-    separator = max(",;\t", key=(lines.peek() or "").count)
-    header, length = _row(lines, separator)
-    header = [name.strip() for name in header]
-    column = next((i for name in STRUCTURE_COLUMNS for i, have in enumerate(header) if have.lower() == name), None)
+    header, length, separator = csv_header(lines)
+    column = next((i for name in columns for i, have in enumerate(header) if have.lower() == name), None)
     if column is None:
-        raise DataError(one_line(f"no column 'cif' (columns: {', '.join(header)})"))
+        raise DataError(one_line(f"no column {columns[0]!r} (columns: {', '.join(header)})"))
     lines.take(length)
     number = 0
     while lines.peek() is not None:
         fields, length = _row(lines, separator)
-        if not fields or (len(fields) == 1 and not fields[0].strip()):
+        if not fields or (len(fields) == 1 < len(header) and not fields[0].strip()):
             lines.take(length)
             continue
         number += 1
-        if len(fields) == len(header):
+        begins = partial(_begins_row, separator=separator, width=len(header), column=column, is_content=is_content)
+        if len(fields) != len(header):
+            yield number, f"row has {len(fields)} columns, the header has {len(header)}"
+        elif not long and any(begins([line]) for line in islice(lines.ahead(length), 1, None)):
+            yield number, "a quote is left open"
+        else:
             lines.take(length)
             yield number, dict(zip(header, fields, strict=True))
             continue
-        yield number, f"row has {len(fields)} columns, the header has {len(header)}"
         lines.take()
-        while not _begins_row(lines, separator, len(header), column):
+        # A row is a few thousand lines at most; the bound keeps the search short.
+        while lines.peek() is not None and not begins(lines.ahead(5000)):
             lines.take()
 
 
@@ -60,16 +81,16 @@ def _row(lines: Lines, separator: str) -> tuple[list[str], int]:
         return [str(error)], reader.line_num
 
 
-def _begins_row(lines: Lines, separator: str, width: int, column: int) -> bool:
-    """Whether the next line begins a whole row, or there is none."""
-    line = lines.peek()
-    if line is None:
-        return True
-    if separator not in line:
+def _begins_row(
+    lines: Iterable[str], separator: str, width: int, column: int, is_content: Callable[[str], bool]
+) -> bool:
+    """Whether the first of some lines begins a whole row."""
+    source = iter(lines)
+    line = next(source, "")
+    if width > 1 and separator not in line:
         return False
-    # A row is a few thousand lines at most; the bound keeps the search short.
-    fields = next(csv.reader(lines.ahead(5000), delimiter=separator), [])
-    return len(fields) == width and any(mark in fields[column] for mark in ("_cell_", '"lattice"', "'lattice'"))
+    fields = next(csv.reader(chain([line], source), delimiter=separator), [])
+    return len(fields) == width and is_content(fields[column])
 
 
 def json_records(text: str) -> list[tuple[str, Any]]:

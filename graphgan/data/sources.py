@@ -130,11 +130,11 @@ def _entries_by_kind(name: str, stream: io.BufferedReader) -> Iterator[Entry]:
     kind = kind_of(name)
     stem = str(PurePosixPath(name.removesuffix(".gz")).with_suffix("")) if kind in ("cif", "extxyz") else name
     if kind == "extxyz":
-        yield from _xyz_entries(name, stem, _filled(Lines(text_lines(stream))))
+        yield from _xyz_entries(name, stem, filled(Lines(text_lines(stream))))
         return
     if kind == "csv":
         binary = b"\0" in stream.peek(1024)[:1024]
-        yield from _csv_entries(name, _filled(Lines(text_lines(stream, newline="\n", strict=binary))))
+        yield from _csv_entries(name, filled(Lines(text_lines(stream, newline="\n", strict=binary))))
         return
     data = stream.read()
     if not data.strip():
@@ -145,7 +145,7 @@ def _entries_by_kind(name: str, stream: io.BufferedReader) -> Iterator[Entry]:
         yield Entry(name, stem.removesuffix(".vasp").removesuffix(".poscar"), kind, data)
 
 
-def _filled(lines: Lines) -> Lines:
+def filled(lines: Lines) -> Lines:
     """The lines from the first that is not blank; EntryError if there is none."""
     while (line := lines.peek()) is not None:
         if line.strip():

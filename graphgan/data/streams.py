@@ -1,4 +1,4 @@
-"""Bytes of any file to lines of text, read on the way: gzip, encodings, looking ahead; knows no crystal."""
+"""Bytes of any file to lines of text, read on the way: compression, encodings, looking ahead; knows no crystal."""
 
 import codecs
 import io
@@ -7,11 +7,13 @@ import zlib
 from collections import deque
 from collections.abc import Iterable, Iterator
 from itertools import islice
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from graphgan.data.errors import EntryError
 
 GZIP = b"\x1f\x8b"
+BZIP2 = b"BZh"
+XZ = b"\xfd7zXZ\x00"
 _MARKS = {
     codecs.BOM_UTF32_LE: "utf-32",
     codecs.BOM_UTF32_BE: "utf-32",
@@ -31,12 +33,30 @@ def _as_latin_1(error: UnicodeError) -> tuple[str, int]:
 codecs.register_error("graphgan-latin-1", _as_latin_1)
 
 
-class Unzipped(io.RawIOBase):
-    """The decompressed bytes of a gzip file, as far as they go; `whole` says whether they ended as they should."""
+def decompressed(file: BinaryIO) -> "Unzipped | None":
+    """The decompressed bytes of a file, by its first ones: gzip, bzip2 or xz; None where it is none of these."""
+    head = file.read(max(map(len, (GZIP, BZIP2, XZ))))
+    file.seek(0)
+    return next((Unzipped(file, magic) for magic in (GZIP, BZIP2, XZ) if head.startswith(magic)), None)
 
-    def __init__(self, file: BinaryIO) -> None:
-        self._file = file
-        self._member = zlib.decompressobj(wbits=31)
+
+def _decompressor(magic: bytes) -> Any:
+    if magic == GZIP:
+        return zlib.decompressobj(wbits=31)
+    try:
+        import bz2
+        import lzma
+    except ImportError:
+        raise EntryError("this Python was built without bz2 and lzma, which it takes to decompress it") from None
+    return bz2.BZ2Decompressor() if magic == BZIP2 else lzma.LZMADecompressor()
+
+
+class Unzipped(io.RawIOBase):
+    """The decompressed bytes of a file, as far as they go; `whole` says whether they ended as they should."""
+
+    def __init__(self, file: BinaryIO, magic: bytes = GZIP) -> None:
+        self._file, self._magic = file, magic
+        self._member = _decompressor(magic)
         self._left, self._ready, self._ended = b"", memoryview(b""), False
         self.whole = True
 
@@ -54,14 +74,16 @@ class Unzipped(io.RawIOBase):
     def _more(self) -> bytes:
         piece = self._left or self._file.read(_PIECE)
         if self._member.eof:
-            piece += self._file.read(_PIECE) if len(piece) < len(GZIP) else b""
-            if not piece.startswith(GZIP):  # the end, or what is no gzip and follows it
+            piece += self._file.read(_PIECE) if len(piece) < len(self._magic) else b""
+            if not piece.startswith(self._magic):  # the end, or what is of another kind and follows it
                 self._ended = True
                 return b""
-            self._member = zlib.decompressobj(wbits=31)
+            self._member = _decompressor(self._magic)
         try:
             data = self._member.decompress(piece)
-        except zlib.error:
+        except MemoryError:
+            raise
+        except Exception:  # damage; zlib, bz2 and lzma have each their own
             data, piece = b"", b""
         self._left = self._member.unused_data
         if not piece:

@@ -155,9 +155,7 @@ def write_structures(
         raise DataError(
             f"{path}: unknown form {path.suffix!r}; there are {', '.join(writers)} and a folder (no suffix)"
         )
-    occupied = any(path.iterdir()) if path.is_dir() else path.exists() and path.stat().st_size > 0
-    if occupied and not overwrite:
-        raise DataError(f"{path}: exists and is not empty")
+    check_free(path, overwrite)
     if total is None and isinstance(structures, Sized):
         total = len(structures)
     named = ((f"{number:06d}", structure) for number, structure in zip(itertools.count(first), structures))
@@ -166,13 +164,20 @@ def write_structures(
         if folder:
             _write_folder(crystals, path, comment)
         else:
-            _write_file(path, lambda file: writers[path.suffix](crystals, file, comment))
+            write_whole(path, lambda file: writers[path.suffix](crystals, file, comment))
     except OSError as error:
         raise DataError(f"{path}: {error.strerror or error}") from None
     return path
 
 
-def _write_file(path: Path, write: Callable[[IO[bytes]], None]) -> None:
+def check_free(path: Path, overwrite: bool) -> None:
+    """Raise DataError where something stands that is not to be overwritten: a file or folder that is not empty."""
+    occupied = any(path.iterdir()) if path.is_dir() else path.exists() and path.stat().st_size > 0
+    if occupied and not overwrite:
+        raise DataError(f"{path}: exists and is not empty")
+
+
+def write_whole(path: Path, write: Callable[[IO[bytes]], None]) -> None:
     """Let `write` fill a file that appears under its name only when it is whole."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")

@@ -1,4 +1,4 @@
-"""Encodings: structures <-> tensors. Names are imported on first use: what only writes sets needs no torch."""
+"""Encodings: crystals, molecules <-> tensors. Names are imported on first use: what only writes sets needs no torch."""
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -9,16 +9,25 @@ if TYPE_CHECKING:
     from graphgan.encodings.crystens import CrystensEncoding
     from graphgan.encodings.graph import GraphEncoding
     from graphgan.encodings.images import ImageEncoding
+    from graphgan.encodings.molecules import MoleculeEncoding
     from graphgan.encodings.xtal2png import Xtal2pngEncoding
 
 _PLACES = {
     "GraphEncoding": "graphgan.encodings.graph",
     "CrystensEncoding": "graphgan.encodings.crystens",
+    "MoleculeEncoding": "graphgan.encodings.molecules",
     "Xtal2pngEncoding": "graphgan.encodings.xtal2png",
 }
 _IMAGES = {"crystens": "CrystensEncoding", "xtal2png": "Xtal2pngEncoding"}
 
-__all__ = ["CrystensEncoding", "EncodingError", "GraphEncoding", "Xtal2pngEncoding", "image_encoding"]
+__all__ = [
+    "CrystensEncoding",
+    "EncodingError",
+    "GraphEncoding",
+    "MoleculeEncoding",
+    "Xtal2pngEncoding",
+    "image_encoding",
+]
 
 
 def __getattr__(name: str) -> Any:

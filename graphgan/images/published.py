@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import batch_norm, layer_norm
 
+from graphgan.draws import Dropout
 from graphgan.image_tensor import ImageTensor
 from graphgan.images.networks import SLOPE, Draw, normalise_spectrum, pixels_of
 
@@ -158,31 +159,6 @@ class CrystensWganCritic(nn.Module):
 
     def forward(self, images: ImageTensor) -> Tensor:
         return self.head(self.dropout(self.layers(_volume(images)).flatten(1)))[:, 0]
-
-
-class Dropout(nn.Module):
-    """Leaves out a share of the features and enlarges the rest to match; the identity in eval mode.
-
-    Masks come from a generator seeded by `seed` and the number of calls so far, which is in the state dict: a run that
-    is resumed goes on in them, and torch's own generator stays as it is. Processes that share a batch leave out the
-    same features of their own rows.
-    """
-
-    calls: Tensor
-
-    def __init__(self, share: float, seed: int = 0) -> None:
-        super().__init__()
-        self.share, self.seed = share, seed
-        self.register_buffer("calls", torch.zeros((), dtype=torch.int64))
-
-    def forward(self, x: Tensor) -> Tensor:
-        if not self.training:
-            return x
-        # On a CPU, torch looks at 32 bits of a seed.
-        rng = torch.Generator(x.device).manual_seed((0x9E3779B9 * self.seed + int(self.calls)) % 2**32)
-        self.calls += 1
-        kept = torch.rand(x.shape, generator=rng, device=x.device) >= self.share
-        return x * kept / (1 - self.share)
 
 
 class BatchNorm(nn.BatchNorm3d):

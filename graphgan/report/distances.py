@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import chain
 from typing import Any, NamedTuple
 
@@ -79,22 +79,26 @@ def values_of(profiles: Sequence[Profile], with_symmetry: Sequence[Profile] | No
     }
 
 
-def distances(ours: dict[str, Values], theirs: Values, seed: int) -> dict[str, float]:
+def distances(
+    ours: dict[str, Values], theirs: Values, seed: int, table: Mapping[str, Distance] = DISTANCES
+) -> dict[str, float]:
     """Every distance of the samples, given by population, from the reference; nan where one side is empty."""
     return {
         name: distance.function(ours[distance.population][distance.column], theirs[distance.column], seed)
-        for name, distance in DISTANCES.items()
+        for name, distance in table.items()
     }
 
 
-def noise_floor(theirs: Values, num_samples: int, seed: int) -> dict[str, float]:
-    """Mean distance of some reference crystals, as many as there are samples, from the other reference crystals.
+def noise_floor(
+    theirs: Values, num_samples: int, seed: int, table: Mapping[str, Distance] = DISTANCES
+) -> dict[str, float]:
+    """Mean distance of some of the reference, as many as there are samples, from the others of it.
 
     At most half of the reference plays the samples. A perfect model scores about this.
     """
     rng = np.random.default_rng(seed)
     floor: dict[str, float] = {}
-    for name, distance in DISTANCES.items():
+    for name, distance in table.items():
         pool: list[Any] = theirs[distance.column]
         size = min(num_samples, len(pool) // 2)
         scores = []

@@ -60,7 +60,7 @@ def evaluate(
     options = Options(seed, table, tolerances, benchmark, coverage, genmetrics, workers)
     _check(samples, reference, train, ids, stability, options)
     start = time.perf_counter()
-    with _progress_bar(progress) as bar, warnings.catch_warnings():
+    with progress_bar(progress) as bar, warnings.catch_warnings():
         # pymatgen warns of every noble gas that it has to sort into a formula.
         warnings.filterwarnings("ignore", message="No Pauling electronegativity")
         findings = find_out(samples, reference, train, options, bar)
@@ -124,7 +124,8 @@ def _check(
         raise ValueError(f"seed is {options.seed}, expected 0 or more")
 
 
-def _progress_bar(shown: bool) -> Progress:
+def progress_bar(shown: bool) -> Progress:
+    """A bar on stderr, or one that shows nothing."""
     from rich.console import Console
     from rich.progress import Progress
 

@@ -1,5 +1,8 @@
-"""What each metric means in one plain line, for tables and pages, and under which heading it stands."""
+"""What each metric of crystals means in one plain line, for tables and pages, and under which heading it stands."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal, NamedTuple
 
 
@@ -11,6 +14,40 @@ class Explanation(NamedTuple):
     kind: Literal["share", "distance", "count", "number"]
     better: Literal["higher", "lower", ""]
     unit: str = ""
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """The words of a report, of crystals or of molecules.
+
+    one         what a sample is
+    rows_file   name of the table with a row a sample
+    groups      heading -> metrics by name, in the order in which a page shows them
+    headlines   metrics shown as tiles, where there are any
+    shares      a sentence: what shares are of
+    distances   sentences: what distances are over, and what "real against real" is
+    """
+
+    one: str
+    rows_file: str
+    groups: Mapping[str, Mapping[str, Explanation]]
+    headlines: tuple[str, ...]
+    shares: str
+    distances: str
+
+    @cached_property
+    def explanations(self) -> dict[str, Explanation]:
+        """Every metric by its name."""
+        return {name: about for group in self.groups.values() for name, about in group.items()}
+
+    def shown(self, name: str, value: float) -> str:
+        """A metric as text: shares in percent, counts whole, distances with four digits."""
+        kind = self.explanations[name].kind if name in self.explanations else "number"
+        if kind == "share":
+            return f"{100 * value:.2f} %"
+        if kind == "count":
+            return f"{value:.0f}"
+        return f"{value:.4g}"
 
 
 GROUPS: dict[str, dict[str, Explanation]] = {
@@ -198,4 +235,24 @@ GROUPS: dict[str, dict[str, Explanation]] = {
 }
 """Heading -> metrics by name, in the order in which a page shows them."""
 
-EXPLANATIONS: dict[str, Explanation] = {name: about for group in GROUPS.values() for name, about in group.items()}
+CRYSTALS = Vocabulary(
+    one="crystal",
+    rows_file="per_structure.csv",
+    groups=GROUPS,
+    headlines=(
+        "structural_validity",
+        "validity",
+        "uniqueness",
+        "novelty",
+        "unique_novel_valid",
+        "coverage_recall",
+        "coverage_precision",
+        "msun",
+        "density_wasserstein",
+    ),
+    shares="Shares are of the samples asked for, failures included.",
+    distances="Distances are over the structurally valid samples, those of density and number of elements over the "
+    "valid ones. “Real against real” is the distance of as many real crystals from the other real crystals: what a "
+    "perfect model scores.",
+)
+EXPLANATIONS = CRYSTALS.explanations

@@ -121,7 +121,7 @@ def _profiles(
 ) -> list[Profile | None]:
     jobs = zip(structures, symmetric, strict=True)
     made = in_order(partial(_profile, table=options.table), jobs, workers=options.workers, chunk=50)
-    return list(_tracked(bar, made, len(structures), f"properties of {what}"))
+    return list(tracked(bar, made, len(structures), f"properties of {what}"))
 
 
 def _usable(profiles: Iterable[Profile | None]) -> list[Profile]:
@@ -147,7 +147,7 @@ def _prints(
     has = []
     for what, structures in sides:
         computed = kept_fingerprints(structures, workers=options.workers)
-        of_structure = list(_tracked(bar, computed, len(structures), f"fingerprints of {what}"))
+        of_structure = list(tracked(bar, computed, len(structures), f"fingerprints of {what}"))
         found.append(joined(structures, of_structure))
         has.append([f is not None for f in of_structure])
     ours, theirs = found[:2]
@@ -157,7 +157,8 @@ def _prints(
     return Prints(ours, theirs, found[2] if train is not None else None, near, has[0].count(False), nearest)
 
 
-def _tracked(bar: Progress, items: Iterable[T], total: int, what: str) -> Iterator[T]:
+def tracked(bar: Progress, items: Iterable[T], total: int, what: str) -> Iterator[T]:
+    """The items, each of which moves a bar of its own."""
     task = bar.add_task(what, total=total)
     for item in items:
         yield item

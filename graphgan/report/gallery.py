@@ -125,12 +125,13 @@ def _card(index: int, card: Card) -> str:
     picture = thumbnails.thumbnail(shown, escape(f"{card.name}, {card.formula}"))
     return (
         f'<button type="button" class="card" data-index="{index}" aria-pressed="false">{picture}'
-        f'<span class="facts"><b>{_subscripts(card.formula)}</b>{lines}{complaint}'
+        f'<span class="facts"><b>{subscripts(card.formula)}</b>{lines}{complaint}'
         f"<span>{escape(card.name)}</span></span></button>"
     )
 
 
-def _subscripts(formula: str) -> str:
+def subscripts(formula: str) -> str:
+    """A sum formula as HTML."""
     return re.sub(r"(?<=[A-Za-z)])(\d+(?:\.\d+)?)", r"<sub>\1</sub>", escape(formula))
 
 

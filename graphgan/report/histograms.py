@@ -31,12 +31,12 @@ def render(ours: Mapping[str, list], theirs: Mapping[str, list] | None) -> str:
         return function(ours[column]), None if theirs is None else function(theirs[column])
 
     figures = [
-        _histogram("Density", "density (g/cm³)", *both("density", list)),
-        _histogram("Nearest neighbours", "nearest neighbour of each atom (Å)", *both("nearest_neighbours", _pooled)),
-        _counts("Atoms per cell", "number of atoms", *both("num_atoms", Counter)),
-        _counts("Elements per crystal", "number of elements", *both("num_elements", Counter)),
-        _histogram("Cell edges", "edges of the Niggli cell (Å)", *both("cell_lengths", _pooled)),
-        _histogram("Cell angles", "angles of the Niggli cell (°)", *both("cell_angles", _pooled)),
+        histogram("Density", "density (g/cm³)", *both("density", list)),
+        histogram("Nearest neighbours", "nearest neighbour of each atom (Å)", *both("nearest_neighbours", _pooled)),
+        counts("Atoms per cell", "number of atoms", *both("num_atoms", Counter)),
+        counts("Elements per crystal", "number of elements", *both("num_elements", Counter)),
+        histogram("Cell edges", "edges of the Niggli cell (Å)", *both("cell_lengths", _pooled)),
+        histogram("Cell angles", "angles of the Niggli cell (°)", *both("cell_angles", _pooled)),
         *_bonds(*both("bonds", pair_distances)),
         _elements(*both("elements", element_histogram)),
         _space_groups(*both("spacegroup", Counter)),
@@ -48,22 +48,25 @@ def _pooled(values: list) -> list[float]:
     return list(chain.from_iterable(values))
 
 
-def _figure(caption: str, svg: str, wide: bool = False) -> str:
+def figure(caption: str, svg: str, wide: bool = False) -> str:
+    """A chart under its caption."""
     kind = ' class="wide"' if wide else ""
     return f"<figure{kind}><figcaption>{escape(caption)}</figcaption>{svg}</figure>"
 
 
-def _histogram(caption: str, label: str, ours: list[float], theirs: list[float] | None) -> str:
-    return _figure(caption, charts.histogram(ours, theirs, label)) if ours or theirs else ""
+def histogram(caption: str, label: str, ours: list[float], theirs: list[float] | None) -> str:
+    """A chart of numbers; nothing without any."""
+    return figure(caption, charts.histogram(ours, theirs, label)) if ours or theirs else ""
 
 
-def _counts(caption: str, label: str, ours: Counter, theirs: Counter | None) -> str:
+def counts(caption: str, label: str, ours: Counter, theirs: Counter | None) -> str:
+    """A chart of whole numbers; nothing where all are the same."""
     seen = {*ours, *(theirs or ())}
     if len(seen) == 1:
         return ""
     if max(seen) - min(seen) >= MAX_CLASSES:
-        return _histogram(caption, label, list(ours.elements()), None if theirs is None else list(theirs.elements()))
-    return _figure(caption, charts.bars(ours, theirs, label, classes=range(min(seen), max(seen) + 1)))
+        return histogram(caption, label, list(ours.elements()), None if theirs is None else list(theirs.elements()))
+    return figure(caption, charts.bars(ours, theirs, label, classes=range(min(seen), max(seen) + 1)))
 
 
 def _bonds(ours: dict, theirs: dict | None) -> list[str]:
@@ -72,7 +75,7 @@ def _bonds(ours: dict, theirs: dict | None) -> list[str]:
     ranked = sorted(leading, key=lambda pair: (-len(leading[pair]), pair))
     enough = [pair for pair in ranked if min(len(leading[pair]), len(ours.get(pair, ()))) >= MIN_PAIR_COUNT]
     return [
-        _histogram(
+        histogram(
             f"{pair_name(pair)} bonds",
             f"{pair_name(pair)} nearest neighbours (Å)",
             ours[pair],
@@ -91,24 +94,36 @@ def _elements(ours: Mapping[str, float], theirs: Mapping[str, float] | None) -> 
     if len(present) == 1:
         return ""
     label = "element, by atomic number; every crystal adds its atomic fractions"
-    return _figure("Elements", charts.bars(ours, theirs, label, classes=present, wide=True), wide=True)
+    return figure("Elements", charts.bars(ours, theirs, label, classes=present, wide=True), wide=True)
 
 
 def _space_groups(ours: Counter, theirs: Counter | None) -> str:
-    weight: dict[int | None, float] = {}
-    for counts in (c for c in (ours, theirs) if c):
-        for number, count in counts.items():
-            weight[number] = weight.get(number, 0.0) + count / counts.total()
-    ranked = sorted(weight, key=lambda number: -weight[number])
-    shown, rest = ranked[:MAX_SPACE_GROUPS], ranked[MAX_SPACE_GROUPS:]
-    classes: list[Any] = [*shown]
+    shown, rest, (ours, theirs) = gathered(ours, theirs, MAX_SPACE_GROUPS)
     names = ["none\nfound" if n is None else f"{space_group_symbol(n)}\n({n})" for n in shown]
-    if rest:
-        classes.append("rest")
-        names.append(f"{len(rest)}\nothers")
-        for histogram in (c for c in (ours, theirs) if c):
-            histogram["rest"] = sum(histogram[number] for number in rest)
-            for number in rest:
-                del histogram[number]
     label = "space group (number), most frequent first"
-    return _figure("Symmetry", charts.bars(ours, theirs, label, classes=classes, names=names, wide=True), True)
+    return most_frequent("Symmetry", label, ours, theirs, shown, names, rest)
+
+
+def gathered(ours: Counter, theirs: Counter | None, most: int) -> tuple[list[Any], int, tuple[Counter, Counter | None]]:
+    """The most frequent classes of both sides together; how many more there are; and the sides, these under "rest"."""
+    weight: dict[Any, float] = {}
+    for counts in (c for c in (ours, theirs) if c):
+        for name, count in counts.items():
+            weight[name] = weight.get(name, 0.0) + count / counts.total()
+    ranked = sorted(weight, key=lambda name: -weight[name])
+    kept = set(ranked[:most])
+
+    def side(counts: Counter) -> Counter:
+        found = Counter({name: count for name, count in counts.items() if name in kept})
+        found["rest"] = counts.total() - found.total()
+        return found
+
+    return ranked[:most], len(ranked[most:]), (side(ours), None if theirs is None else side(theirs))
+
+
+def most_frequent(
+    caption: str, label: str, ours: Counter, theirs: Counter | None, shown: list, names: list[str], rest: int
+) -> str:
+    """A wide chart of what `gathered` gives, its classes under `names`."""
+    classes, ticks = ([*shown, "rest"], [*names, f"{rest}\nothers"]) if rest else (shown, names)
+    return figure(caption, charts.bars(ours, theirs, label, classes=classes, names=ticks, wide=True), wide=True)

@@ -1,4 +1,4 @@
-"""report.html: one file with everything in it, from a Report."""
+"""report.html: one file with everything in it, from a Report of crystals; and the parts that pages share."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from string import Template
 from typing import TYPE_CHECKING, Any
 
 from graphgan.report import charts, gallery, histograms, shortfalls, tables
-from graphgan.report.published import BENCHMARKS
+from graphgan.report.published import BENCHMARKS, MOLECULE_BENCHMARKS
 
 if TYPE_CHECKING:
-    from graphgan.report.result import Report
+    from graphgan.report.result import Outcome, Report
 
 VIEWER_VERSION = "2.5.5"
 
@@ -30,32 +30,57 @@ def render(
     cards = gallery.cards_of(report)
     ours, theirs = (report.distributions.get(side) for side in ("generated", "reference"))
     sections = {
-        "Metrics": tables.tiles(report) + _section("Metrics", tables.metrics_table(report)),
-        "Published results": _section("Published results", tables.published_table(report)),
-        "What is missing": _section(
+        "Metrics": tables.tiles(report) + section("Metrics", tables.metrics_table(report)),
+        "Published results": section("Published results", tables.published_table(report)),
+        "What is missing": section(
             "What is missing", shortfalls.missing(report.details.get("missing", {})), shortfalls.MISSING_NOTE
         ),
-        "Sizes and bonds": _section("Sizes and bonds", _sizes_and_bonds(report)),
-        "Crystals": _section("Crystals", gallery.render(cards) if cards else "", gallery.note(report)),
-        "Distributions": _section(
+        "Sizes and bonds": section("Sizes and bonds", _sizes_and_bonds(report)),
+        "Crystals": section("Crystals", gallery.render(cards) if cards else "", gallery.note(report)),
+        "Distributions": section(
             "Distributions", histograms.render(ours or {}, theirs), _distributions_note(theirs is not None)
         ),
-        "Training": _section("Training", _training(log or [])),
-        "Details": _section("Details", _details(report, details)),
+        "Training": section("Training", training(log or [])),
+        "Details": section("Details", facts(report, details)),
     }
+    return filled(
+        report,
+        sections,
+        title=title,
+        definitions=gallery.gradients(cards),
+        drawn_with=f"3Dmol.js {VIEWER_VERSION} (Rego and Koes 2015, doi:10.1093/bioinformatics/btu829; BSD-3-Clause"
+        " licence)",
+        scripts=f'<script type="application/json" id="crystal-data">{gallery.data(cards)}</script>\n'
+        f"<script>\n{_file('vendor/3Dmol-min.js')}\n</script>\n<script>\n{_file('gallery.js')}\n</script>",
+    )
+
+
+def filled(
+    report: Outcome,
+    sections: Mapping[str, str],
+    *,
+    title: str,
+    drawn_with: str,
+    definitions: str = "",
+    scripts: str = "",
+) -> str:
+    """The template with the sections that are not empty, by name; all but `title` is HTML already.
+
+    `definitions` are what pictures refer to, `scripts` what makes them move, `drawn_with` names what drew them.
+    """
     present = {name: html for name, html in sections.items() if html}
     links = (f'<a href="#{_anchor(name)}">{name}</a>' for name in present)
     return Template(_file("template.html")).substitute(
         title=escape(title),
         subtitle=_subtitle(report),
         style=_file("style.css"),
-        gradients=gallery.gradients(cards),
+        definitions=definitions,
         navigation=" ".join(links),
         sections="\n".join([_warnings(report.warnings), *present.values()]),
-        crystals=gallery.data(cards),
-        viewer=_file("vendor/3Dmol-min.js"),
-        viewer_version=VIEWER_VERSION,
-        script=_file("gallery.js"),
+        one=report.words.one,
+        rows_file=report.words.rows_file,
+        drawn_with=drawn_with,
+        scripts=scripts,
     )
 
 
@@ -63,7 +88,7 @@ def _file(name: str) -> str:
     return files("graphgan.report").joinpath(name).read_text(encoding="utf-8")
 
 
-def _section(name: str, body: str, note: str = "") -> str:
+def section(name: str, body: str, note: str = "") -> str:
     """A section with a heading; nothing without a body."""
     if not body:
         return ""
@@ -75,14 +100,15 @@ def _anchor(name: str) -> str:
     return name.lower().replace(" ", "-")
 
 
-def _subtitle(report: Report) -> str:
-    parts = [f"{int(report.metrics['num_samples']):,} samples"]
+def _subtitle(report: Outcome) -> str:
+    parts, one = [f"{int(report.metrics['num_samples']):,} samples"], report.words.one
     if report.settings.get("num_reference"):
-        parts.append(f"compared with {report.settings['num_reference']:,} real crystals")
+        parts.append(f"compared with {report.settings['num_reference']:,} real {one}s")
     if report.settings.get("num_train"):
-        parts.append(f"novelty against {report.settings['num_train']:,} training crystals")
-    if report.settings.get("benchmark") in BENCHMARKS:
-        parts.append(f"benchmark {BENCHMARKS[report.settings['benchmark']]}")
+        parts.append(f"novelty against {report.settings['num_train']:,} training {one}s")
+    benchmarks = BENCHMARKS | MOLECULE_BENCHMARKS
+    if report.settings.get("benchmark") in benchmarks:
+        parts.append(f"benchmark {benchmarks[report.settings['benchmark']]}")
     return " · ".join(parts)
 
 
@@ -109,7 +135,7 @@ def _distributions_note(compared: bool) -> str:
     return f"Structurally valid samples{against}; each histogram is scaled to 100 %."
 
 
-def _training(log: Sequence[Mapping[str, Any]]) -> str:
+def training(log: Sequence[Mapping[str, Any]]) -> str:
     """One row of small charts per stage, one chart per number that the stage logs."""
     stages: dict[str, list[Mapping[str, Any]]] = {}
     for record in log:
@@ -134,7 +160,8 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 
 
-def _details(report: Report, details: Mapping[str, str] | None) -> str:
+def facts(report: Outcome, details: Mapping[str, str] | None) -> str:
+    """A table of facts about the model and the evaluation."""
     rows = {str(k): str(v) for k, v in (details or {}).items()}
     if "wall_seconds" in report.metrics:
         rows["evaluation: time"] = f"{report.metrics['wall_seconds']:.3g} s"

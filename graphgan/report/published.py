@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import tomllib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -26,7 +27,9 @@ COLUMNS = (
     "num_elements_wasserstein",
 )
 """Metrics of the tables, as papers order them."""
-_SHARES = {"structural_validity", "compositional_validity", "coverage_recall", "coverage_precision"}
+MOLECULE_BENCHMARKS = {"qm9": "QM9"}
+MOLECULE_COLUMNS = ("validity_molgan", "uniqueness_molgan", "novelty_molgan")
+_SHARES = {"structural_validity", "compositional_validity", "coverage_recall", "coverage_precision", *MOLECULE_COLUMNS}
 
 
 class UnknownBenchmark(UserError):
@@ -44,16 +47,17 @@ class Published:
 
 
 def published_rows(benchmark: str) -> list[Published]:
-    """The rows of a benchmark. Raises UnknownBenchmark."""
-    check_benchmark(benchmark)
-    table = _table()
+    """The rows of a benchmark, of crystals or of molecules. Raises UnknownBenchmark."""
+    if benchmark not in MOLECULE_BENCHMARKS:
+        check_benchmark(benchmark)
+    table, columns = _table(), MOLECULE_COLUMNS if benchmark in MOLECULE_BENCHMARKS else COLUMNS
     rows = [row for row in table["row"] if row["benchmark"] == benchmark]
     return [
         Published(
             model=row["model"],
             source=table["sources"][row["source"]],
             passes=row.get("passes"),
-            metrics={name: row[name] / (100 if name in _SHARES else 1) for name in COLUMNS if name in row},
+            metrics={name: row[name] / (100 if name in _SHARES else 1) for name in columns if name in row},
         )
         for row in rows
     ]
@@ -65,10 +69,10 @@ def check_benchmark(name: str) -> None:
         raise UnknownBenchmark(f"unknown benchmark {name!r}; known are {', '.join(BENCHMARKS)}")
 
 
-def benchmark_of(data: str | Path) -> str | None:
+def benchmark_of(data: str | Path, benchmarks: Iterable[str] = BENCHMARKS) -> str | None:
     """The benchmark that a path or name of DATA speaks of: "data/perov_5/val.csv.gz" and "MP-20.csv" do."""
     text = re.sub(r"[^a-z0-9]+", "_", str(data).lower())
-    found = [name for name in BENCHMARKS if re.search(rf"(^|_){name.replace('_', '_?')}(_|$)", text)]
+    found = [name for name in benchmarks if re.search(rf"(^|_){name.replace('_', '_?')}(_|$)", text)]
     return found[0] if len(found) == 1 else None
 
 

@@ -7,25 +7,12 @@ from collections.abc import Iterable, Mapping
 from html import escape
 from typing import TYPE_CHECKING
 
-from graphgan.report.explanations import EXPLANATIONS, GROUPS, Explanation
+from graphgan.report.explanations import Explanation, Vocabulary
 from graphgan.report.published import BENCHMARKS, COLUMNS, Published, published_rows
-from graphgan.report.result import format_value
 
 if TYPE_CHECKING:
-    from graphgan.report.result import Report
+    from graphgan.report.result import Outcome, Report
 
-HEADLINES = (
-    "structural_validity",
-    "validity",
-    "uniqueness",
-    "novelty",
-    "unique_novel_valid",
-    "coverage_recall",
-    "coverage_precision",
-    "msun",
-    "density_wasserstein",
-)
-"""Metrics shown as tiles, where there are any."""
 MAX_TILES_A_ROW = 5
 AS_REAL = 1.5
 """Times what real crystals score against each other: up to here a distance counts as that of real crystals."""
@@ -50,15 +37,15 @@ _BADGE = '<span class="badge">as real</span>'
 DASH = "–"
 
 
-def tiles(report: Report) -> str:
+def tiles(report: Outcome) -> str:
     """The numbers to look at first, each with what real crystals score."""
-    boxes = []
-    for name in HEADLINES:
+    words, boxes = report.words, []
+    for name in words.headlines:
         if name in report.metrics:
-            about, floor = EXPLANATIONS[name], report.noise_floor.get(name)
-            small = "" if floor is None else f"<small>real against real: {_with_unit(name, floor)}</small>"
+            about, floor = words.explanations[name], report.noise_floor.get(name)
+            small = "" if floor is None else f"<small>real against real: {_with_unit(words, name, floor)}</small>"
             unit = f" <i>{about.unit}</i>" if about.unit else ""
-            value = format_value(name, report.metrics[name]) + unit
+            value = words.shown(name, report.metrics[name]) + unit
             boxes.append(f'<div class="tile"><b>{value}</b><span>{escape(about.label)}</span>{small}</div>')
     if not boxes:
         return ""
@@ -66,11 +53,11 @@ def tiles(report: Report) -> str:
     return f'<div class="tiles" style="--columns: {columns}">{"".join(boxes)}</div>'
 
 
-def metrics_table(report: Report) -> str:
+def metrics_table(report: Outcome) -> str:
     """Every metric under the heading of its group; groups without one are left out."""
     floors = _floors(report)
-    groups = {heading: list(group) for heading, group in GROUPS.items()}
-    groups["Other"] = [name for name in report.metrics if name not in EXPLANATIONS]
+    groups = {heading: list(group) for heading, group in report.words.groups.items()}
+    groups["Other"] = [name for name in report.metrics if name not in report.words.explanations]
     bodies = []
     for heading, names in groups.items():
         rows = [_metric(name, report, floors) for name in names if name in report.metrics]
@@ -84,44 +71,40 @@ def metrics_table(report: Report) -> str:
     )
 
 
-def _metric(name: str, report: Report, floors: Mapping[str, str]) -> str:
-    about = EXPLANATIONS.get(name, Explanation(name, "", "number", ""))
+def _metric(name: str, report: Outcome, floors: Mapping[str, str]) -> str:
+    about = report.words.explanations.get(name, Explanation(name, "", "number", ""))
     badge = _BADGE if _as_real(name, report) else ""
     return (
         f'<tr><th scope="row">{escape(about.label)}{_ARROWS[about.better]}</th>'
-        f'<td class="number">{badge}{_with_unit(name, report.metrics[name])}</td>'
+        f'<td class="number">{badge}{_with_unit(report.words, name, report.metrics[name])}</td>'
         f'<td class="number">{floors.get(name, "")}</td>'
         f'<td class="meaning">{escape(about.meaning)} <code>{escape(name)}</code></td></tr>'
     )
 
 
-def _floors(report: Report) -> dict[str, str]:
+def _floors(report: Outcome) -> dict[str, str]:
     """What real crystals score, as text: noise floors, the classes they would miss by chance, and the error of a
     regressor among them."""
-    floors = {name: _with_unit(name, value) for name, value in report.noise_floor.items()}
+    floors = {name: _with_unit(report.words, name, value) for name, value in report.noise_floor.items()}
     for name, found in report.details.get("missing", {}).items():
         floors[f"missing_{name}"] = f"{found['expected']:.1f}"
     if "real_volume_mae" in report.metrics:
-        shown = _with_unit("real_volume_mae", report.metrics["real_volume_mae"])
+        shown = _with_unit(report.words, "real_volume_mae", report.metrics["real_volume_mae"])
         floors |= {"gan_train_volume_mae": shown, "gan_test_volume_mae": shown}
     return floors
 
 
-def _as_real(name: str, report: Report) -> bool:
+def _as_real(name: str, report: Outcome) -> bool:
     if name not in report.noise_floor:
         return False
     sizes = (report.settings.get(key) or 0 for key in ("num_valid", "num_reference"))
     return min(sizes) >= MIN_AS_REAL and report.metrics[name] <= AS_REAL * report.noise_floor[name]
 
 
-def _metrics_note(report: Report, any_badge: bool) -> str:
-    sentences = ["Shares are of the samples asked for, failures included."]
+def _metrics_note(report: Outcome, any_badge: bool) -> str:
+    sentences = [report.words.shares]
     if report.noise_floor:
-        sentences.append(
-            "Distances are over the structurally valid samples, those of density and number of elements over the valid "
-            "ones. “Real against real” is the distance of as many real crystals from the other real crystals: what a "
-            "perfect model scores."
-        )
+        sentences.append(report.words.distances)
     if report.details.get("missing"):
         sentences.append("Of what is never made, it is the number that as many real crystals miss by chance.")
     if any_badge:
@@ -131,49 +114,56 @@ def _metrics_note(report: Report, any_badge: bool) -> str:
     return f'<p class="note after">{" ".join(sentences)} ↑ higher is better, ↓ lower is better.</p>'
 
 
-def _with_unit(name: str, value: float) -> str:
-    unit = EXPLANATIONS[name].unit if name in EXPLANATIONS else ""
+def _with_unit(words: Vocabulary, name: str, value: float) -> str:
+    unit = words.explanations[name].unit if name in words.explanations else ""
     # A degree sign stands next to its number.
-    return format_value(name, value) + (unit if unit == "°" else f" {unit}" if unit else "")
+    return words.shown(name, value) + (unit if unit == "°" else f" {unit}" if unit else "")
 
 
 def published_table(report: Report) -> str:
-    """Published rows of the report's benchmark, ours last; nothing without a benchmark.
-
-    The best value of a column is bold, compared as printed. A column that no paper fills is left out.
-    """
+    """Published rows of the report's benchmark, ours last; nothing without a benchmark."""
     benchmark = report.settings.get("benchmark")
     if benchmark not in BENCHMARKS:
         return ""
     rows = published_rows(benchmark)
-    columns = [c for c in COLUMNS if any(c in row.metrics for row in rows)]
-    printed = [[_printed(c, row.metrics.get(c)) for c in columns] for row in rows]
-    printed.append([_printed(c, report.metrics.get(c)) for c in columns])
-    best = [_best(c, column) for c, column in zip(columns, zip(*printed, strict=True), strict=True)]
+    return side_by_side(report, rows, {name: _HEADS[name] for name in COLUMNS}, _provenance(report, rows))
+
+
+def side_by_side(report: Outcome, rows: list[Published], heads: Mapping[str, str], note: str) -> str:
+    """Published rows and ours below, of the metrics in `heads`, under these; `note` is text.
+
+    The best value of a column is bold, compared as printed. A column that no paper fills is left out.
+    """
+    words = report.words
+    columns = [c for c in heads if any(c in row.metrics for row in rows)]
+    printed = [
+        [_printed(words, c, values.get(c)) for c in columns] for values in [*(r.metrics for r in rows), report.metrics]
+    ]
+    best = [_best(words, c, column) for c, column in zip(columns, zip(*printed, strict=True), strict=True)]
     names = [*(row.model for row in rows), "These samples"]
     passes = [*("" if row.passes is None else f"{row.passes:,}" for row in rows), ""]
     body = "".join(
         _published_row(*row, best, ours=i == len(rows))
         for i, row in enumerate(zip(names, passes, printed, strict=True))
     )
-    heads = "".join(f'<th class="number">{_HEADS[c]}{_ARROWS[EXPLANATIONS[c].better]}</th>' for c in columns)
+    titles = "".join(f'<th class="number">{heads[c]}{_ARROWS[words.explanations[c].better]}</th>' for c in columns)
     return (
         '<div class="scroll"><table class="published"><thead><tr><th>Model</th>'
-        f'<th class="number">Network passes a crystal</th>{heads}</tr></thead><tbody>{body}</tbody></table></div>'
-        f'<p class="note after">{_provenance(report, rows)}</p>'
+        f'<th class="number">Network passes a {words.one}</th>{titles}</tr></thead><tbody>{body}</tbody></table></div>'
+        f'<p class="note after">{escape(note)}</p>'
     )
 
 
-def _printed(name: str, value: float | None) -> str:
-    return "" if value is None else format_value(name, value).removesuffix(" %")
+def _printed(words: Vocabulary, name: str, value: float | None) -> str:
+    return "" if value is None else words.shown(name, value).removesuffix(" %")
 
 
-def _best(name: str, cells: Iterable[str]) -> str:
+def _best(words: Vocabulary, name: str, cells: Iterable[str]) -> str:
     """The best cell of a column as it is printed; none where it is the only one."""
     known = [cell for cell in cells if cell]
     if len(known) < 2:
         return ""
-    return (max if EXPLANATIONS[name].better == "higher" else min)(known, key=float)
+    return (max if words.explanations[name].better == "higher" else min)(known, key=float)
 
 
 def _published_row(name: str, passes: str, cells: list[str], best: list[str], *, ours: bool) -> str:
@@ -186,17 +176,21 @@ def _published_row(name: str, passes: str, cells: list[str], best: list[str], *,
 
 def _provenance(report: Report, rows: list[Published]) -> str:
     """Whose numbers these are, and what ours was measured on."""
-    models: dict[str, list[str]] = {}
-    for row in rows:
-        models.setdefault(row.source, []).append(row.model)
-    sources = "; ".join(f"{', '.join(names)}: {source}" for source, names in models.items())
     settings = report.settings
     count, references, trained = report.metrics["num_samples"], settings.get("num_reference"), settings.get("num_train")
     against = "without a reference" if references is None else f"against {references:,} real crystals"
     training = "" if trained is None else f", with {trained:,} training crystals given"
-    return escape(
+    return (
         "Published rows are of 10,000 samples against the official test split of "
         f"{BENCHMARKS[settings['benchmark']]}, by models trained on the whole training split. “These samples” are "
         f"{count:,.0f}, {against}{training}: compare them only as far as that is the same. Bold is the best of a "
-        f"column. Sources: {sources}."
+        f"column. Sources: {sources_of(rows)}."
     )
+
+
+def sources_of(rows: Iterable[Published]) -> str:
+    """Which models are of which paper."""
+    models: dict[str, list[str]] = {}
+    for row in rows:
+        models.setdefault(row.source, []).append(row.model)
+    return "; ".join(f"{', '.join(names)}: {source}" for source, names in models.items())

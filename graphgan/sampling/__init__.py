@@ -2,18 +2,23 @@
 
 from graphgan.sampling.graphs import Model
 from graphgan.sampling.images import ImageModel
-from graphgan.sampling.loading import find_checkpoint, load_model
+from graphgan.sampling.loading import find_checkpoint, load_model, load_translation
+from graphgan.sampling.molecules import MoleculeModel
 from graphgan.sampling.rows import BLOCK, SamplingError, shard_rows
 from graphgan.sampling.sampler import Precision, Sampler
+from graphgan.sampling.translation import TranslationModel
 
 __all__ = [
     "BLOCK",
     "ImageModel",
     "Model",
+    "MoleculeModel",
     "Precision",
     "Sampler",
     "SamplingError",
+    "TranslationModel",
     "find_checkpoint",
     "load_model",
+    "load_translation",
     "shard_rows",
 ]

@@ -86,7 +86,7 @@ class Model(Sampler):
             parts.append((cat(graphs)[order], torch.cat(residuals)[order]))
         return cat([graphs for graphs, _ in parts]), torch.cat([residuals for _, residuals in parts])
 
-    def crystals_of(self, request: Request) -> Iterator[list[Crystal | None]]:
+    def items_of(self, request: Request) -> Iterator[list[Crystal | None]]:
         """In lists of at most CHUNK, the first atom of every crystal at the origin."""
         return map(self._crystals, self._chunks(request))
 

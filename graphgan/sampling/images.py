@@ -53,7 +53,7 @@ class ImageModel(Sampler):
     def networks(self) -> dict[str, nn.Module]:
         return {"generator": self.generator}
 
-    def crystals_of(self, request: Request) -> Iterator[list[Crystal | None]]:
+    def items_of(self, request: Request) -> Iterator[list[Crystal | None]]:
         """In lists of at most CHUNK."""
         return map(self.encoding.to_crystals, self._chunks(request))
 

@@ -1,4 +1,4 @@
-"""What every model does that makes crystals: structures of a stream of arrays, a small file of what sampling needs."""
+"""What every model does, of crystals or of molecules: a stream of bare arrays, what users get of it, a small file."""
 
 from __future__ import annotations
 
@@ -13,13 +13,11 @@ import torch
 from torch import Tensor, nn
 
 from graphgan.checkpoint import save_checkpoint
-from graphgan.data.crystals import Crystal
 from graphgan.encodings.arrays import to_structures
 from graphgan.sampling.rows import SamplingError, asked_rows
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
-    from pymatgen.core import Structure
 
 Precision = Literal["float32", "bf16"]
 
@@ -80,29 +78,33 @@ class Sampler(abc.ABC):
         """C, the numbers to condition a crystal on; 0 for a model trained without a condition."""
 
     @abc.abstractmethod
-    def crystals_of(self, request: Request) -> Iterator[list[Crystal | None]]:
-        """The crystals of a request in short lists."""
+    def items_of(self, request: Request) -> Iterator[list[Any]]:
+        """What a request asks for as bare arrays, in short lists: crystals, and None for what is none, or molecules."""
+
+    def finished(self, items: list[Any]) -> list[Any]:
+        """What `sample` gives for bare arrays: here, structures of crystals."""
+        return to_structures(items)
 
     @abc.abstractmethod
     def compile(self, backend: str = "inductor") -> None:
         """Let torch.compile make the network pass; the first crystals then take longer."""
 
-    def sample(self, n: int, **wishes: Unpack[Wishes]) -> list[Structure | None]:
-        """`n` crystals; None where what was generated is no crystal. Keywords are those of `Wishes`: seed, shard,
-        num_atoms, condition.
+    def sample(self, n: int, **wishes: Unpack[Wishes]) -> list[Any]:
+        """`n` crystals as pymatgen structures, or molecules of RDKit; None where what was generated is none. Keywords
+        are those of `Wishes`: seed, shard, num_atoms, condition.
 
         The same seed gives the same crystals on the same machine, and the first of many are those of few. The slices
         of 1/k to k/k make up the whole; their sizes differ by at most one. SamplingError, a ValueError, for a count,
         seed, shard or condition that cannot be, or a wish that this model does not know; TypeError for a count or a
         seed that is no integer.
         """
-        return to_structures([crystal for chunk in self.stream(n, **wishes) for crystal in chunk])
+        return self.finished([item for chunk in self.stream(n, **wishes) for item in chunk])
 
-    def stream(self, n: int, **wishes: Unpack[Wishes]) -> Iterator[list[Crystal | None]]:
-        """The crystals of `sample` in short lists, as bare arrays (`graphgan.data.crystals.Crystal`). Nothing is kept,
-        so n may be in the millions; `write_structures` takes arrays, `to_structures` of `graphgan.encodings.arrays`
-        makes them Structures."""
-        return self.crystals_of(self.request(n, **wishes))
+    def stream(self, n: int, **wishes: Unpack[Wishes]) -> Iterator[list[Any]]:
+        """The crystals of `sample` in short lists, as bare arrays (`graphgan.data.crystals.Crystal`; of molecules,
+        `graphgan.data.molecules.Molecule`). Nothing is kept, so n may be in the millions; `write_structures` and
+        `write_molecules` take arrays, `finished` makes of them what `sample` gives."""
+        return self.items_of(self.request(n, **wishes))
 
     def request(
         self,
@@ -115,7 +117,7 @@ class Sampler(abc.ABC):
     ) -> Request:
         """What is asked for, checked; raises as `sample` does."""
         if num_atoms is not None and self.largest is None:
-            raise SamplingError("num_atoms is given, but a model of images draws as many sites as it likes")
+            raise SamplingError("num_atoms is given, but this model makes as many atoms as it likes")
         if num_atoms is not None and not 1 <= whole(num_atoms) <= (self.largest or 0):
             raise SamplingError(f"num_atoms is {num_atoms}, this model makes 1 to {self.largest}")
         return Request(asked_rows(n, seed, shard), seed, num_atoms, self._condition(n, condition))

@@ -12,7 +12,7 @@ from pymatgen.core import Lattice, Structure
 
 import graphgan as gg
 from graphgan.cli import main
-from graphgan.cli.commands import parse
+from graphgan.cli.parsing import parse
 from graphgan.config import ImageConfig
 from graphgan.data import write_structures
 
@@ -40,7 +40,7 @@ def crystals(n=12):
 def _few_samples():
     """A small sample is judged as a large one is."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("graphgan.cli.train.EVALUATION_SAMPLES", 8)
+        patch.setattr("graphgan.cli.image_stages.ImageStages.samples", 8)
         yield
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from graphgan.cli.commands import COMMANDS, parse
+from graphgan.cli.parsing import COMMANDS, parse
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]

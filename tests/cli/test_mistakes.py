@@ -10,7 +10,7 @@ import pytest
 from pymatgen.core import Lattice, Structure
 
 from graphgan.cli import main
-from graphgan.cli.commands import parse
+from graphgan.cli.parsing import parse
 from graphgan.data import DataError, read, write_structures
 
 CSCL = Structure(Lattice.cubic(4.12), ["Cs", "Cl"], [[0, 0, 0], [0.5, 0.5, 0.5]])

@@ -21,6 +21,7 @@ def test_cards_are_complete():
     names = [card.name for card in cards]
     assert names[0] == "default"
     assert {"mp-20", "perov-5", "carbon-24", "mpts-52", "materials-project", "optimade"} <= set(names)
+    assert [card.name for card in cards if card.kind == "molecules"] == ["qm9", "moses", "zinc-250k"]
     for card in cards:
         assert card.kind in ("crystals", "molecules")
         assert all(
@@ -39,8 +40,13 @@ def test_cards_are_complete():
         if card.file is not None:
             assert hashlib.sha256(card.file.read_bytes()).hexdigest() == card.sha256
             assert card.file.stat().st_size < 2e6
-        parts = [card.rows.get(part, 0) for part in ("train", "val", "test")]
-        assert not any(parts) or sum(parts) == card.rows["all"]
+        parts = [count for part, count in card.rows.items() if part != "all"]
+        assert not parts or sum(parts) == card.rows["all"]
+
+
+def test_molecules_are_not_crystals():
+    with pytest.raises(DataError, match="qm9: holds molecules, not crystals"):
+        read("qm9")
 
 
 def test_a_card_without_a_key_says_so(tmp_path):
