@@ -23,7 +23,7 @@ from typing import Any
 
 import record
 
-REWARDED = ("--game.share", "0.3", "--rewards.share", "0.7", "--rewards.of", "validity")
+REWARDED = ("--game.share", "0.4", "--rewards.share", "0.6", "--rewards.of", "validity", "--rewards.weight", "1")
 VARIANTS = {
     "MolGAN": ("--recipe", "molgan"),
     "MolGAN, rewarded": ("--recipe", "molgan", *REWARDED),

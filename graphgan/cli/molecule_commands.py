@@ -28,8 +28,8 @@ class Translate:
     split: str | None = None
     """Part of MOLECULES, where it has parts."""
     n: Annotated[int | None, tyro.conf.arg(aliases=["-n"])] = None
-    """Translate no more than this many, the first that can be; otherwise all."""
-    seed: Annotated[int, tyro.conf.arg(help="Of the random steps that the summary compares with.")] = 0
+    """Translate this many, drawn by the seed of those that can be; otherwise all."""
+    seed: Annotated[int, tyro.conf.arg(help="Of the draw, and of the random steps that the summary compares with.")] = 0
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """auto takes a GPU where there is one."""
     overwrite: bool = False

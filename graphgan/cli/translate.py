@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
@@ -108,37 +108,47 @@ def _files(command: Translate) -> Files:
 
 
 def _given(command: Translate, model: TranslationModel) -> tuple[Given, list[Skipped]]:
-    """The molecules that can be translated, at most as many as asked for, and why others cannot. Raises CommandError
-    where there is none."""
+    """The molecules that can be translated, in their order, at most as many as asked for; and why others cannot. Raises
+    CommandError where there is none."""
     from graphgan.data import Skipped
     from graphgan.data.molecule_files import read_molecules
-    from graphgan.rewards import property_values
 
     data, other = command.molecules, OPPOSITE[command.to]
     found = read_molecules(data, split=command.split or default_split(data, "val"), progress=True)
     usable = set(model.encoding.encodable(found.molecules))
     reason = f"more than {model.encoding.max_atoms} atoms, or other ones than {', '.join(model.encoding.kinds)}"
     skipped = [*found.skipped, *(Skipped(name, reason) for i, name in enumerate(found.ids) if i not in usable)]
-    rows, given = sorted(usable), Given([], [], [], [])
+    rows = sorted(usable)
+    if command.n is not None:  # sets are sorted, by size or by name: the first ones would be special
+        order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(command.seed)).tolist()
+        rows = [rows[place] for place in order]
+    values: dict[int, float] = {}
+    there: dict[int, Skipped] = {}
+    for row, value in _values(model.property_name, found.molecules, rows):
+        if is_beyond(value, model.border, other):
+            values[row] = value
+        else:
+            reason = f"{model.property_name} is {value:.4g}, which is not {other}: the border is {model.border:.4g}"
+            there[row] = Skipped(found.ids[row], reason)
+        if len(values) == command.n:
+            break
+    skipped += [there[row] for row in sorted(there)]
+    if not values:
+        first = f"{skipped[0].entry}: {skipped[0].reason}"
+        raise CommandError(f"{data}: no molecule can be translated to {command.to}; the first: {first}")
+    chosen = sorted(values)
+    parts = ([column[row] for row in chosen] for column in (found.molecules, found.smiles, found.ids, values))
+    return Given(*parts), skipped  # type: ignore[arg-type]
+
+
+def _values(name: str, molecules: Sequence[Molecule], rows: Sequence[int]) -> Iterator[tuple[int, float]]:
+    """Rows and the values of their molecules, looked up when they are asked for."""
+    from graphgan.rewards import property_values
+
     for start in range(0, len(rows), _BATCH):
         part = rows[start : start + _BATCH]
-        values = property_values(model.property_name, [found.molecules[row] for row in part])
-        for row, value in zip(part, values.tolist(), strict=True):
-            if command.n is not None and len(given.ids) == command.n:
-                return given, skipped
-            if is_beyond(value, model.border, other):
-                given.molecules.append(found.molecules[row])
-                given.smiles.append(found.smiles[row])
-                given.ids.append(found.ids[row])
-                given.values.append(value)
-            else:
-                there = f"{model.property_name} is {value:.4g}, which is not {other}: the border is {model.border:.4g}"
-                skipped.append(Skipped(found.ids[row], there))
-    if not given.ids:
-        raise CommandError(
-            f"{data}: no molecule can be translated to {command.to}; the first: {skipped[0].entry}: {skipped[0].reason}"
-        )
-    return given, skipped
+        values = property_values(name, [molecules[row] for row in part])
+        yield from zip(part, values.tolist(), strict=True)
 
 
 def _rows(given: Given, made: Sequence[Molecule], found: MoleculeTranslation, values: Any) -> list[tuple]:

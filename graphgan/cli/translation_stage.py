@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from graphgan.cli.stages import build_objective
 from graphgan.config import ConfigError, MoleculeConfig
@@ -17,7 +17,7 @@ from graphgan.draws import Share
 from graphgan.encodings.molecules import MoleculeEncoding
 from graphgan.metrics.molecule_translation import MoleculeTranslation, Side, compare_translation, is_beyond
 from graphgan.molecule_tensor import MoleculeSet
-from graphgan.molecules import Translator
+from graphgan.molecules import MoleculePosterior, Translator
 from graphgan.molecules.translation import DIRECTIONS, ClassPairs, translation_players
 from graphgan.ranks import ALONE, Ranks
 from graphgan.rewards import property_values
@@ -57,10 +57,10 @@ class TranslationStage:
         self.low, self.high = (torch.from_numpy(side).to(molecules.device) for side in sides)
 
     def trainer(self, ranks: Ranks = ALONE) -> Trainer:
-        options, means = self.config.translation, self._means()
+        options, latents = self.config.translation, self._latents()
         for name in DIRECTIONS:
-            self._translator(name).fit(means, self.border)
-        standard = self._translator("forward").standardised(means)
+            self._translator(name).fit(latents, self.border)
+        standard = self._translator("forward").standardised(latents.mean)
         players = translation_players(
             self.objective,
             self.networks,
@@ -72,7 +72,7 @@ class TranslationStage:
             players,
             ClassPairs(standard[self.low], standard[self.high]),
             batch_size=options.batch_size,
-            rng=Share(means.device, ranks).manual_seed(self.config.seed),
+            rng=Share(standard.device, ranks).manual_seed(self.config.seed),
             ema_decay=options.ema_decay,
         )
 
@@ -99,10 +99,12 @@ class TranslationStage:
         return self.networks[name]  # type: ignore[return-value]
 
     @torch.no_grad()
-    def _means(self, batch_size: int = 1024) -> Tensor:
-        encoder, count = self.networks["encoder"], len(self.molecules)
-        starts = range(0, count, batch_size)
-        return torch.cat([encoder(self.molecules[start : start + batch_size]).mean for start in starts])
+    def _latents(self, batch_size: int = 1024) -> MoleculePosterior:
+        encoder, starts = self.networks["encoder"], range(0, len(self.molecules), batch_size)
+        parts = [encoder(self.molecules[start : start + batch_size]) for start in starts]
+        return MoleculePosterior(
+            torch.cat([part.mean for part in parts]), torch.cat([part.log_variance for part in parts])
+        )
 
 
 def translation_arguments(config: MoleculeConfig) -> dict[str, dict[str, Any]]:

@@ -115,7 +115,7 @@ class TranslationOptions:
     """Weight of staying close to the molecule given, L1."""
     batch_size: int = 128
     """Molecules of each class a step."""
-    learning_rate: float = 3e-4
+    learning_rate: float = 1e-3
     """Of Adam with betas (0.5, 0.999)."""
     ema_decay: float = 0.998
     """Of the translators that are used."""

@@ -34,7 +34,7 @@ class MoleculeTranslation:
     smiles      canonical SMILES of every valid output, otherwise None
     same        True where the output is valid and the molecule that was given
     similarity  float64 [n], Tanimoto similarity of the output to the molecule given; nan for an output not valid
-    elsewhere   float64 [n], that of the output to the next molecule given: what chance has to offer
+    elsewhere   float64 [n], that of the output to another molecule given: what chance has to offer
     success     True where the output is valid and has the property
     """
 
@@ -61,7 +61,7 @@ class MoleculeTranslation:
         non_identity    valid outputs other than the molecule given, by canonical SMILES without stereo / valid outputs
         diversity       distinct valid outputs / valid outputs
         similarity      mean Tanimoto similarity of valid outputs to the molecule given, Morgan radius 2, 2,048 bits
-        chance          the same to another molecule, the next one given
+        chance          the same to another molecule given, half of the list away, since neighbours are often alike
 
         Success, non-identity and diversity are those of Maziarka et al. (2020), doi:10.1186/s13321-019-0404-1, whose
         decoder makes valid molecules alone: here success counts what is not valid as a failure.
@@ -94,7 +94,8 @@ def compare_translation(
         text is not None and is_beyond(float(value), border, to) for text, value in zip(smiles, values, strict=True)
     )
     kept = [mol if text is not None else None for mol, text in zip(made, smiles, strict=True)]
-    others = [*given[1:], *given[:1]]
+    half = len(given) // 2
+    others = [*given[half:], *given[:half]] if half else [None] * len(given)
     return MoleculeTranslation(smiles, same, similarities(given, kept), similarities(others, kept), reached)
 
 

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from graphgan.latents import Latents
+from graphgan.molecules.modern import MoleculePosterior
 from graphgan.objectives import Loss, Objective
 from graphgan.training import Player, adversaries
 
@@ -56,10 +57,14 @@ class Translator(nn.Module):
             h = h + block(h)
         return latents + self.step(h)
 
-    def fit(self, latents: Tensor, border: float) -> None:
-        """Take over mean and spread of training latents [n, D], and the border of their classes."""
-        self.mean.copy_(latents.mean(0))
-        self.std.copy_(latents.std(0, correction=0).clamp_min(1e-6))
+    def fit(self, latents: MoleculePosterior, border: float) -> None:
+        """Take over mean and spread of training latents, and the border of their classes.
+
+        The spread is that of draws. In a number that tells the decoder nothing, means are nearly equal: divided by
+        their own spread, it would count as much as one that tells a lot.
+        """
+        self.mean.copy_(latents.mean.mean(0))
+        self.std.copy_((latents.mean.var(0, correction=0) + latents.log_variance.exp().mean(0)).sqrt())
         self.border.fill_(border)
 
     def standardised(self, latents: Tensor) -> Tensor:
@@ -181,8 +186,12 @@ def translation_players(
 
 
 def random_steps(latents: Tensor, moved: Tensor, rng: torch.Generator) -> Tensor:
-    """Steps of the lengths from `latents` to `moved`, [B, D], in random directions: what a translation must beat."""
+    """Steps of the lengths from `latents` to `moved`, [B, D], in random directions: what a translation must beat.
+
+    A number changes as much as it differs among the latents: steps do not get lost in numbers that tell nothing.
+    """
     direction = torch.randn(latents.shape, generator=rng, device=rng.device, dtype=latents.dtype).to(latents.device)
+    direction = direction * latents.std(0, correction=0).clamp_min(1e-6)
     lengths = torch.linalg.vector_norm(moved - latents, dim=-1, keepdim=True)
     return latents + lengths * direction / torch.linalg.vector_norm(direction, dim=-1, keepdim=True)
 

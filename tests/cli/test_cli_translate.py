@@ -16,7 +16,7 @@ from rdkit import Chem
 import graphgan.training
 from graphgan.checkpoint import CheckpointError, load_checkpoint
 from graphgan.cli import main
-from graphgan.cli.commands import parse
+from graphgan.cli.parsing import parse
 from graphgan.data.cards import datasets_folder
 from graphgan.data.molecule_files import read_molecules
 from graphgan.encodings.stored import EncodingError
@@ -83,8 +83,11 @@ def test_the_translators_know_their_border_and_the_latents(run, data):
     molecules = read_molecules(data).molecules
     latents = model.encode(molecules)
     translator = model.translators["forward"]
-    standard = translator.standardised(latents)  # a twentieth of them was held out
-    assert standard.mean(0).abs().max() < 0.2 and (standard.std(0) - 1).abs().max() < 0.2
+    variances = model.encoder(model.encoding.encode(molecules)[:]).log_variance.exp().mean(0)
+    # A twentieth of the molecules was held out.
+    assert torch.allclose(translator.mean, latents.mean(0), atol=0.05)
+    assert torch.allclose(translator.std, (latents.var(0) + variances).sqrt(), atol=0.05)
+    assert torch.equal(translator.std, model.translators["backward"].std)
     assert model.property_name == "logp" and 0.2 < model.border < 0.4
     assert not torch.equal(model.move(latents, "high"), model.move(latents, "low"))
     assert torch.allclose(model.move(latents[:3], "high"), translator.translated(latents[:3]))
@@ -165,11 +168,19 @@ def test_a_table_says_what_became_of_every_molecule(run, data, tmp_path, to):
     assert pairs.read_text().count("<text") == 24 and " → " in pairs.read_text()
 
 
-def test_a_part_of_the_molecules_is_the_start_of_all(run, data, tmp_path):
+def test_a_number_of_molecules_is_drawn_from_all(run, data, tmp_path):
     words = ["translate", str(run), str(data), "--to", "high", "--out"]
     assert main([*words, str(tmp_path / "all.csv")]) == 0
-    assert main([*words, str(tmp_path / "some.csv"), "-n", "20"]) == 0
-    assert table_of(tmp_path / "some.csv") == table_of(tmp_path / "all.csv")[:20]
+    whole = table_of(tmp_path / "all.csv")
+    drawn = []
+    for seed in (0, 0, 1):
+        assert main([*words, str(tmp_path / "some.csv"), "-n", "20", "--seed", str(seed), "--overwrite"]) == 0
+        drawn.append(table_of(tmp_path / "some.csv"))
+        rows = [whole.index(row) for row in drawn[-1]]
+        assert len(rows) == 20 and rows == sorted(rows) and rows != list(range(20))
+    assert drawn[0] == drawn[1] != drawn[2]
+    assert main([*words, str(tmp_path / "many.csv"), "-n", "100000"]) == 0
+    assert table_of(tmp_path / "many.csv") == whole
     assert not list(tmp_path.glob("*.svg"))
 
 

@@ -13,7 +13,7 @@ from graphgan.cli.translation_stage import halves
 from graphgan.config import ConfigError
 from graphgan.data.molecules import Molecule, molecule_of
 from graphgan.metrics.molecule_translation import compare_translation, is_beyond, similarities
-from graphgan.molecules import LatentCritic, Translator
+from graphgan.molecules import LatentCritic, MoleculePosterior, Translator
 from graphgan.molecules.translation import (
     ClassPairs,
     Unpaired,
@@ -48,7 +48,8 @@ def moved(translator, by):
 
 def test_a_translator_starts_as_the_identity():
     translator = Translator(5, 8, 2)
-    translator.fit(torch.randn(50, 5, generator=rng()) * 3 + 7, 0.25)
+    means = torch.randn(50, 5, generator=rng()) * 3 + 7
+    translator.fit(MoleculePosterior(means, torch.zeros(50, 5)), 0.25)
     latents = torch.randn(9, 5, generator=rng(1))
     assert torch.equal(translator(latents), latents)
     assert torch.equal(translator.translated(latents), latents)
@@ -58,12 +59,14 @@ def test_a_translator_starts_as_the_identity():
 
 
 def test_a_translator_keeps_what_standardises_and_the_border_in_its_state():
-    latents = torch.tensor([[1.0, 5.0], [3.0, 5.0]])  # the second number never changes
-    translator = moved(Translator(2, 4, 1), [0.5, 0.0])
-    translator.fit(latents, 1 / 3)
-    assert torch.equal(translator.standardised(latents), torch.tensor([[-1.0, 0.0], [1.0, 0.0]]))
-    assert torch.equal(translator.translated(torch.tensor([[2.0, 5.0]])), torch.tensor([[2.5, 5.0]]))
-    again = Translator(2, 4, 1)
+    # The means of the first number have variance 1, draws of one molecule 3; the second is the prior, the third known.
+    latents = torch.tensor([[1.0, 0.0, 5.0], [3.0, 0.0, 5.0]])
+    variances = torch.tensor([[3.0, 1.0, 0.25]]).expand(2, 3)
+    translator = moved(Translator(3, 4, 1), [0.5, 0.0, 2.0])
+    translator.fit(MoleculePosterior(latents, variances.log()), 1 / 3)
+    assert translator.standardised(latents).flatten().tolist() == pytest.approx([-0.5, 0, 0, 0.5, 0, 0])
+    assert translator.translated(latents[:1]).flatten().tolist() == pytest.approx([1 + 0.5 * 2, 0, 5 + 2 * 0.5])
+    again = Translator(3, 4, 1)
     assert math.isnan(again.border)
     again.load_state_dict(translator.state_dict())
     assert float(again.border) == 1 / 3  # not rounded to float32, since real values stand on it
@@ -140,13 +143,17 @@ def test_a_lazy_penalty_knows_the_moves_of_its_critic():
 
 
 def test_random_steps_are_as_long_and_lead_elsewhere():
-    latents, translated = torch.zeros(200, 8), torch.zeros(200, 8)
-    translated[:, 0] = torch.linspace(0, 3, 200)
-    found = random_steps(latents, translated, rng())
-    assert torch.linalg.vector_norm(found, dim=-1) == pytest.approx(translated[:, 0].numpy(), abs=1e-5)
-    assert (found[1:, 0] / translated[1:, 0]).mean().abs() < 0.1  # of 200 cosines in 8 dimensions: 0.025 from 0
-    assert torch.equal(found, random_steps(latents, translated, rng()))
-    assert not torch.equal(found, random_steps(latents, translated, rng(1)))
+    latents = torch.randn(200, 9, generator=rng(3)) * torch.tensor([1.0] * 8 + [0.0])
+    lengths = torch.linspace(0, 3, 200)
+    arrived = latents + lengths[:, None] * torch.eye(9)[0]
+    steps = random_steps(latents, arrived, rng()) - latents
+    assert torch.linalg.vector_norm(steps, dim=-1) == pytest.approx(lengths.numpy(), abs=1e-5)
+    assert (steps[1:, 0] / lengths[1:]).mean().abs() < 0.1  # of 200 cosines in 8 dimensions: 0.025 from 0
+    assert steps[:, 8].abs().max() < 1e-5 < 0.1 < steps[:, 7].std()  # the last number is the same in all
+    assert torch.equal(random_steps(latents, arrived, rng()) - latents, steps)
+    assert not torch.equal(random_steps(latents, arrived, rng(1)) - latents, steps)
+    alone = random_steps(latents[:1], arrived[:1] + 1, rng())
+    assert alone.isfinite().all() and torch.linalg.vector_norm(alone - latents[:1]) == pytest.approx(3)
 
 
 def test_a_property_that_can_be_read_off_the_latents_is_reached():
@@ -264,11 +271,14 @@ def test_the_truth_table_of_translations():
     assert list(compare_translation(given, made, values, 0.5, "low").success) == [False] * 3 + [True] + [False] * 2
 
 
-def test_chance_is_the_similarity_to_the_next_molecule():
-    given = [mol("CCO"), mol("c1ccccc1")]
-    found = compare_translation(given, given[::-1], [0, 0], 0.5, "high")
-    assert found.elsewhere.tolist() == [1, 1] and found.numbers()["chance"] == 1
-    assert found.numbers()["similarity"] == similarities(given, given[::-1]).mean() < 0.2
+def test_chance_is_the_similarity_to_a_molecule_half_of_the_list_away():
+    given = [mol("CCO"), mol("CCN"), mol("c1ccccc1"), mol("Cc1ccccc1")]
+    made = given[2:] + given[:2]
+    found = compare_translation(given, made, [0] * 4, 0.5, "high")
+    assert found.elsewhere.tolist() == [1] * 4 and found.numbers()["chance"] == 1
+    assert found.numbers()["similarity"] == similarities(given, made).mean() < 0.2
+    alone = compare_translation(given[:1], given[:1], [0], 0.5, "high").numbers()
+    assert alone["similarity"] == 1 and math.isnan(alone["chance"])
 
 
 def test_nothing_divided_by_nothing_is_nan():
