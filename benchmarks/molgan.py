@@ -102,19 +102,14 @@ def judge(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
     from graphgan import load_model
     from graphgan.data.cards import default_split
     from graphgan.data.molecule_files import read_molecules
-    from graphgan.data.molecules import rdkit, to_mol
     from graphgan.report.molecules import evaluate_molecules
 
-    rdkit()
     model = load_model(folder)
     train = read_molecules(options.data, split=default_split(options.data))
     val = read_molecules(options.data, split=default_split(options.data, "val"))
-    reference = [to_mol(molecule) for molecule in val.molecules[:2000]]
-    report = evaluate_molecules(
-        model.sample(options.samples, seed=0),
-        train=train.smiles,
-        reference=[mol for mol in reference if mol is not None],
-    )
+    # Other random numbers than those by which the checkpoint was chosen.
+    samples = model.sample(options.samples, seed=10**6)
+    report = evaluate_molecules(samples, train=train.smiles, reference=val.smiles)
     return {"steps": model.step, **report.metrics}
 
 

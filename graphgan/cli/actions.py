@@ -76,6 +76,7 @@ def sample(command: Sample) -> int:
 def sample_molecules(command: Sample, chunks: Iterator[list[Molecule]], comment: str, rows: range) -> int:
     """The molecules of a model into a file."""
     from graphgan.data import write_molecules
+    from graphgan.data.molecule_writing import PICTURED
 
     if command.symmetrize is not None:
         raise CommandError("--symmetrize is given, but this model makes molecules")
@@ -89,7 +90,8 @@ def sample_molecules(command: Sample, chunks: Iterator[list[Molecule]], comment:
         first=rows.start,
         total=len(rows),
     )
-    say(f"{len(rows)} molecules made and written in {_rate(len(rows), start)}, valid or not: {command.out}")
+    count = min(len(rows), PICTURED) if command.out.suffix in (".svg", ".png") else len(rows)
+    say(f"{count} molecules made and written in {_rate(count, start)}, valid or not: {command.out}")
     return 0
 
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from graphgan.cli.stages import autocast, build_objective, initialising
 from graphgan.cli.translation_stage import TranslationStage, translation_arguments
-from graphgan.config import MoleculeConfig
+from graphgan.config import ConfigError, MoleculeConfig
 from graphgan.draws import Share, normal
 from graphgan.encodings.molecules import MoleculeEncoding
 from graphgan.molecule_tensor import MoleculeSet, MoleculeTensor
@@ -27,6 +27,7 @@ from graphgan.molecules.rewarding import (
 )
 from graphgan.objectives import Loss
 from graphgan.ranks import ALONE, Ranks
+from graphgan.rewards import PER_MOLECULE
 from graphgan.sampling import MoleculeModel, Sampler
 from graphgan.sampling.molecules import network_of
 from graphgan.training import Player, Trainer, adversaries
@@ -35,6 +36,10 @@ KINDS = {
     "modern": {"generator": "MoleculeDecoder", "critic": "MoleculeCritic"},
     "molgan": {"generator": "MolganGenerator", "critic": "MolganCritic"},
 }
+
+
+MEASURED = 1000
+"""Molecules that are reconstructed at a time."""
 
 
 class MoleculeStages:
@@ -68,6 +73,8 @@ class MoleculeStages:
     def trainer(self, stage: str, ranks: Ranks = ALONE) -> Trainer:
         if stage == "translation":
             return self.translation.trainer(ranks)
+        if ranks.size > 1 and (why := self._needs_whole_batches(stage)):
+            raise ConfigError(f"{why} looks at a whole batch: train with one process")
         rng = Share(self.crystals.device, ranks).manual_seed(self.config.seed)
         options = self.config.autoencoder if stage == "autoencoder" else self.config.game
         return Trainer(
@@ -99,10 +106,12 @@ class MoleculeStages:
             return self.translation.measure(used, self.validation)
         if "encoder" not in used:
             return {}
-        real = self.validation[:]
-        found = decided(used["generator"](used["encoder"](real).mean), Discretisation("straight-through"))
-        same = (found.kinds == real.kinds).all(1) & (found.orders == real.orders).flatten(1).all(1)
-        return {"reconstructed": float(same.double().mean())}
+        same = []
+        for start in range(0, len(self.validation), MEASURED):
+            real = self.validation[start : start + MEASURED]
+            found = decided(used["generator"](used["encoder"](real).mean), Discretisation("straight-through"))
+            same.append((found.kinds == real.kinds).all(1) & (found.orders == real.orders).flatten(1).all(1))
+        return {"reconstructed": float(torch.cat(same).double().mean())}
 
     def model(self, used: dict[str, nn.Module], name: str, step: int) -> MoleculeModel:
         return MoleculeModel(
@@ -118,6 +127,19 @@ class MoleculeStages:
         return model.sample(n, seed=self.config.seed)
 
     # -- players -------------------------------------------------------------------------------------------------------
+
+    def _needs_whole_batches(self, stage: str) -> str | None:
+        """What of a stage is no mean over single molecules, which processes could share; None without such."""
+        game, rewards = self.config.game, self.config.rewards
+        if stage == "autoencoder":
+            return None
+        if game.feature_matching or game.batch_statistics:
+            return "game.feature_matching" if game.feature_matching else "game.batch_statistics"
+        if rewards.share > 0 and not set(rewards.of.split("*")) <= PER_MOLECULE:
+            return f"rewards.of {rewards.of}"
+        if stage == "rewards" and (rewards.path == "reinforce" or self.config.networks == "molgan"):
+            return "rewards.path reinforce" if rewards.path == "reinforce" else "α of the published rewards"
+        return None
 
     @property
     def _trained(self) -> nn.ModuleDict:
@@ -210,7 +232,8 @@ class MoleculeStages:
             rewards = judge(drawn).to(drawn.device)
             reward: Tensor = score_function_loss(logits, drawn, rewards)
             stats |= {"reward_generated": rewards.mean(), "reward_loss": reward.detach()}
-            return self._how.mixed(game, reward), stats
+            weight = self.config.rewards.weight
+            return (1 - weight) * game + weight * reward, stats
 
         return loss
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-from collections.abc import Sequence
+import typing
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import tyro
@@ -120,10 +121,7 @@ def _kind_of(encoding: str | None, words: list[str]) -> type[RunConfig] | None:
 
 def _positional(words: list[str]) -> str | None:
     """The first word that is no flag and no value of one."""
-    alone = {f"--{prefix}{name}" for prefix in ("", "no-") for name in ("resume", "quiet", "cuda-graph")} | {
-        "--help",
-        "-h",
-    }
+    alone = {"-h", "--help", "--resume", "--quiet", *(flag for kind in KINDS for flag in _switches(kind))}
     value = False
     for word in words:
         if word.startswith("-"):
@@ -133,6 +131,16 @@ def _positional(words: list[str]) -> str | None:
         else:
             value = False
     return None
+
+
+def _switches(options: type, prefix: str = "") -> Iterator[str]:
+    """The flags of options that take no value."""
+    for name, hint in typing.get_type_hints(options).items():
+        flag = name.replace("_", "-")
+        if dataclasses.is_dataclass(hint):
+            yield from _switches(typing.cast(type, hint), f"{prefix}{flag}.")
+        elif hint is bool:
+            yield from (f"--{prefix}{flag}", f"--{prefix}no-{flag}")
 
 
 def _value_of(flag: str, words: list[str]) -> str | None:

@@ -29,6 +29,7 @@ from graphgan.encodings.stored import stored_kind
 from graphgan.encodings.streaming import READER_FACTOR
 from graphgan.graph_tensor import GraphTensor
 from graphgan.image_tensor import ImageTensor
+from graphgan.rewards import reward
 
 if TYPE_CHECKING:
     from pymatgen.core import Structure
@@ -155,9 +156,11 @@ def ready(command: Training, config: RunConfig, folder: Path, progress: RunProgr
 
 
 def check_objectives(config: RunConfig) -> None:
-    """ConfigError for a game that there is not."""
+    """ConfigError for a game that there is not, RewardError for such a reward."""
     if isinstance(config, MoleculeConfig):
         build_objective(config.game.objective, config.game.objective_options)
+        for name in config.rewards.of.split("*") if config.rewards.share > 0 else []:
+            reward(name)
     if isinstance(config, Config):
         for game in (config.latent, config.graph):
             build_objective(game.objective, game.objective_options)

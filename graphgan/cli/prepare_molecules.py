@@ -87,11 +87,12 @@ def reward_judge(of: str, encoding: MoleculeEncoding, train: frozenset[str]) -> 
 def molecule_judge(config: MoleculeConfig, train: frozenset[str]) -> Judge:
     """Numbers of a sample, for choosing a checkpoint.
 
-    score = 1 - the share of distinct valid molecules among all, times their mean reward where there are rewards; of a
-    sample with fewer valid molecules than is wanted, 2 - validity, which is more than any of these. Lower is better.
+    score = 1 - the share of distinct valid molecules among all, times the mean of every reward over valid ones where
+    there are rewards; of a sample with fewer valid molecules than is wanted, 2 - validity, which is more than any of
+    these. Lower is better. RewardError for a reward that gives no numbers in [0, 1].
     """
     from graphgan.metrics import molecules as metrics
-    from graphgan.rewards import reward
+    from graphgan.rewards import computed, reward
 
     names = config.rewards.of.split("*") if config.rewards.share > 0 else []
     rewards = [reward(name) for name in names]
@@ -105,7 +106,7 @@ def molecule_judge(config: MoleculeConfig, train: frozenset[str]) -> Judge:
             numbers |= {"uniqueness": found.uniqueness, "novelty": found.novelty or 0.0}
             value *= found.uniqueness
         for name, function in zip(names, rewards, strict=True):
-            numbers[f"reward_{name}"] = float(function(valid, train).mean()) if valid else 0.0
+            numbers[f"reward_{name}"] = float(computed(name, function, valid, train).mean()) if valid else 0.0
             value *= numbers[f"reward_{name}"]
         enough = found.validity >= config.least_validity
         return numbers | {"score": 1 - value if enough else 2 - found.validity}

@@ -11,6 +11,8 @@ from typing import Literal
 from graphgan.config.run import RunConfig
 from graphgan.config.tables import ConfigError
 
+STATISTICS = 16
+"""Molecules that share their statistics (`graphgan.molecules.molgan.GROUP`)."""
 MOLECULE_STAGES = ("autoencoder", "game", "rewards", "translation")
 
 
@@ -132,8 +134,8 @@ class MoleculeConfig(RunConfig):
     networks: Literal["modern", "molgan"] = "modern"
     """Autoencoder and game, or the networks of MolGAN alone."""
     least_validity: float = 0.92
-    """best.pt has the most distinct valid molecules among 2,000 samples of all checkpoints of at least this validity;
-    before there is one, the highest validity."""
+    """best.pt has the most distinct valid molecules among 2,000 samples, times their mean reward where there are
+    rewards, of all checkpoints of at least this validity; before there is one, the highest validity."""
     autoencoder: MoleculeAutoencoderOptions = dataclasses.field(default_factory=MoleculeAutoencoderOptions)
     game: MoleculeGameOptions = dataclasses.field(default_factory=MoleculeGameOptions)
     rewards: RewardOptions = dataclasses.field(default_factory=RewardOptions)
@@ -147,6 +149,10 @@ class MoleculeConfig(RunConfig):
             raise ConfigError(f"least_validity is {self.least_validity}, expected 0 to 1")
         if not self.rewards.weight <= 1:
             raise ConfigError(f"rewards.weight is {self.rewards.weight}, expected 0 to 1")
+        if self.game.batch_statistics and self.game.batch_size % STATISTICS:
+            raise ConfigError(
+                f"game.batch_size is {self.game.batch_size}: with batch_statistics, expected a multiple of {STATISTICS}"
+            )
         if self.networks == "molgan" and self.translation.share > 0:
             raise ConfigError("translation.share: published networks have no latent space to translate in")
         played = [name for name in ("game", "translation") if getattr(self, name).share > 0]

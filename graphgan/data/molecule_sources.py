@@ -39,7 +39,7 @@ def holds_molecules(path: Path) -> bool:
     """Whether an existing file or folder holds molecules, by names and the headers of tables. Raises OSError."""
     if path.is_dir():
         names = [file.name for file in path.rglob("*") if file.is_file()]
-        if any(sources.kind_of(name) in ("cif", "poscar", "extxyz") for name in names):
+        if any(sources.kind_of(name) in ("cif", "poscar", "extxyz", "json", "zip", "db") for name in names):
             return False
         return bool(files_of_folder(path))
     kind = kind_of(path.name)

@@ -16,6 +16,9 @@ from graphgan.draws import Dropout
 from graphgan.molecule_tensor import MoleculeTensor
 from graphgan.molecules.discrete import Discretisation
 
+GROUP = 16
+"""Molecules that share their statistics."""
+
 
 class Logits(NamedTuple):
     """What a network says of B molecules before anything is decided.
@@ -85,12 +88,12 @@ class BatchStatistics(nn.Module):
     """What a group of molecules has in common, beside each of them: against collapse, after Salimans et al. (2016),
     arXiv:1606.03498, in the learned form of MolGAN.
 
-    Groups are neighbours in the batch, so that real and generated molecules, which objectives judge in one pass one
-    after the other, share no group; Karras et al. (2018), arXiv:1710.10196. A batch that does not divide into groups is
-    one group.
+    Groups are neighbours in the batch; Karras et al. (2018), arXiv:1710.10196. Objectives judge real and generated
+    molecules in one pass, one after the other: these share no group where the group divides the number of either. A
+    batch that does not divide into groups is one group.
     """
 
-    def __init__(self, features: int, out: int, group: int = 16) -> None:
+    def __init__(self, features: int, out: int, group: int = GROUP) -> None:
         super().__init__()
         self.group = group
         self.each = nn.Sequential(nn.Linear(features, out), nn.Tanh())

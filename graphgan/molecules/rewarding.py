@@ -36,10 +36,7 @@ class Published:
 
     def generator_loss(self, game: Tensor, found: Tensor) -> Tensor:
         """The loss of the generator, scalar, of that of the game and of predicted rewards [B]."""
-        return self.mixed(game, -found.mean())
-
-    def mixed(self, game: Tensor, reward: Tensor) -> Tensor:
-        """Both losses, whatever their scales."""
+        reward = -found.mean()
         scale = (game.detach().abs() / reward.detach().abs().clamp_min(1e-6)).clamp(max=100.0)
         return (1 - self.weight) * game + self.weight * scale * reward
 
@@ -60,18 +57,14 @@ class Logistic:
 
     def generator_loss(self, game: Tensor, found: Tensor) -> Tensor:
         """The loss of the generator, scalar, of that of the game and of predicted rewards [B]."""
-        return self.mixed(game, softplus(-found).mean())
-
-    def mixed(self, game: Tensor, reward: Tensor) -> Tensor:
-        """Both losses."""
-        return (1 - self.weight) * game + self.weight * reward
+        return (1 - self.weight) * game + self.weight * softplus(-found).mean()
 
 
 def prediction_loss(
     how: Published | Logistic, network: nn.Module, judge: Judge, real: MoleculeTensor, fake: MoleculeTensor
 ) -> Loss:
-    """What a reward network has still to learn of real and of generated molecules. The network is shown decisions: what
-    has no decided atoms has no reward."""
+    """What a reward network has still to learn of real and of generated molecules. It is shown what the generator
+    gives, which may be soft; rewards are those of the heaviest kinds."""
     rewards = [judge(molecules).to(molecules.device) for molecules in (real, fake)]
     errors = how.errors(network(real.join(fake)), torch.cat(rewards)).split([len(real), len(fake)])
     stats = {

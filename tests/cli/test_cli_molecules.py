@@ -5,17 +5,19 @@ import lzma
 
 import pytest
 import torch
+from rdkit import Chem
 
 from graphgan import load_model
 from graphgan.cli import main
 from graphgan.cli.commands import CommandError
 from graphgan.cli.molecule_stages import MoleculeStages
 from graphgan.cli.parsing import _positional, parse
-from graphgan.cli.prepare_molecules import reward_judge
-from graphgan.config import Config, MoleculeConfig, load_config
+from graphgan.cli.prepare_molecules import molecule_judge, reward_judge
+from graphgan.config import Config, ConfigError, MoleculeConfig, load_config
 from graphgan.data.cards import datasets_folder
 from graphgan.data.molecule_files import read_molecules
 from graphgan.encodings.molecules import MoleculeEncoding
+from graphgan.rewards import RewardError
 from graphgan.sampling import MoleculeModel, SamplingError
 
 SMALL = ["--autoencoder.hidden", "8", "--autoencoder.width", "32", "--autoencoder.latent-dim", "6", "--quiet"]
@@ -175,6 +177,8 @@ def test_draws_are_drawn(data, tmp_path):
         (["--quiet", "qm9", "--out=run"], "qm9"),
         (["--out=run", "--resume", "qm9"], "qm9"),
         (["--recipe", "qm9", "--help"], None),
+        (["--game.batch-statistics", "qm9", "--out", "run"], "qm9"),
+        (["--game.no-feature-matching", "--steps", "3", "qm9"], "qm9"),
     ],
 )
 def test_data_is_found_among_the_words(words, expected):
@@ -199,12 +203,40 @@ def test_data_decides_the_options(tmp_path):
         (["--max-atoms", "1"], "max_atoms is 1"),
         (["--autoencoder.share", "0"], "modern networks begin with it"),
         (["--game.temperature", "0"], "game.temperature is 0.0"),
+        (["--game.batch-statistics", "--game.batch-size", "24"], "expected a multiple of 16"),
     ],
 )
 def test_mistakes_are_one_line(data, tmp_path, capsys, words, message):
     assert main(["train", str(data), "--out", str(tmp_path / "run"), *words]) == 2
     error = capsys.readouterr().err.strip()
     assert error.splitlines()[-1].startswith("graphgan: error:") and message in error.splitlines()[-1]
+
+
+def test_a_reward_must_give_numbers():
+    config = parse(["train", "qm9", "--out", "run", "--rewards.of", "operator:contains"]).settings
+    with pytest.raises(RewardError, match=r"operator:contains gives shape \(\)"):
+        molecule_judge(config, frozenset())([Chem.MolFromSmiles("CC")])
+
+
+def test_what_looks_at_whole_batches_takes_one_process(data):
+    class Two:
+        size = 2
+
+    encoding = MoleculeEncoding()
+    molecules, _ = encoding.fit_encode(read_molecules(data).molecules)
+    for way, what in (("statistics", "game.feature_matching"), ("reinforce", "rewards.of"), ("rewards", "α of")):
+        words = [word for word in WAYS[way] if word != "--quiet"]
+        config = parse(["train", str(data), "--out", "run", *words]).settings
+        stages = MoleculeStages(
+            config,
+            encoding,
+            molecules,
+            molecules,
+            device=torch.device("cpu"),
+            judge=lambda batch: torch.ones(len(batch)),
+        )
+        with pytest.raises(ConfigError, match=f"{what}.* looks at a whole batch"):
+            stages.trainer(list(config.stages)[-1], Two())
 
 
 def test_crystal_options_are_refused(run, tmp_path, capsys):
