@@ -28,7 +28,7 @@ from graphgan.training import NonFiniteLossError, Trainer
 # Stages that are played as a CUDA graph where that is asked for and can be.
 CAPTURED = ("latent", "images")
 # What a resumed run must share with its checkpoint, in words.
-WORDS = {"encoding": "elements, cells, images or atoms", "arguments": "networks", "crystals": "training set"}
+WORDS = {"encoding": "elements, cells, images or atoms", "arguments": "networks", "crystals": "training data"}
 # What `Run` calls to judge a sample: structures or molecules -> numbers, "score" among them, lower is better.
 Judge = Callable[[Sequence[Any]], dict[str, float]]
 

@@ -141,8 +141,8 @@ def test_a_run_goes_on_only_with_its_own_data_and_networks(run, data, tmp_path, 
     other = write_structures(crystals(30)[6:], tmp_path / "other.csv")
     before = {p.name: p.read_bytes() for p in run.iterdir() if p.is_file() and p.name != "skipped.csv"}
     for words, message in (
-        ([str(other)], "cannot go on with other training crystals"),
-        ([str(data), "--seed", "5"], "cannot go on with other training crystals"),
+        ([str(other)], "cannot go on with other training data"),
+        ([str(data), "--seed", "5"], "cannot go on with other training data"),
         ([str(data), "--latent.hidden", "32"], "cannot go on with other networks: generator.hidden was 16, is 32"),
     ):
         assert main(["train", *words, "--out", str(run), "--resume", "--quiet"]) == 2
