@@ -123,7 +123,7 @@ class Run:
     def resume(self) -> None:
         """Take over checkpoints/last.pt and cut the log to it.
 
-        CheckpointError if there is none, or if it is of other networks, other elements or other training crystals.
+        CheckpointError if there is none, or if it is of other networks, other elements or other training data.
         """
         path = self.folder / "checkpoints" / "last.pt"
         content = load_checkpoint(path, self.device)
