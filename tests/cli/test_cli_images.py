@@ -100,7 +100,7 @@ def test_samples_are_written_and_exported_like_those_of_graph_tensors(run, tmp_p
 
 def test_what_images_cannot_do_is_one_line(run, data, tmp_path, capsys):
     words = ["sample", run, "-n", "3", "--num-atoms", "4", "--out", tmp_path / "b.csv"]
-    assert "a model of images draws as many sites as it likes" in error_of(words, capsys)
+    assert "this model makes as many atoms as it likes" in error_of(words, capsys)
     assert not (tmp_path / "b.csv").exists()
     words = ["train", data, "--out", tmp_path / "r", "--recipe", "image-wgan", "--encoding", "graph"]
     assert "are of another encoding" in error_of(words, capsys)
