@@ -135,7 +135,7 @@ class MoleculeStages:
             return None
         if game.feature_matching or game.batch_statistics:
             return "game.feature_matching" if game.feature_matching else "game.batch_statistics"
-        if rewards.share > 0 and not set(rewards.of.split("*")) <= PER_MOLECULE:
+        if not set(rewards.names) <= PER_MOLECULE:
             return f"rewards.of {rewards.of}"
         if stage == "rewards" and (rewards.path == "reinforce" or self.config.networks == "molgan"):
             return "rewards.path reinforce" if rewards.path == "reinforce" else "α of the published rewards"

@@ -159,7 +159,7 @@ def check_objectives(config: RunConfig) -> None:
     """ConfigError for a game that there is not, RewardError for such a reward."""
     if isinstance(config, MoleculeConfig):
         build_objective(config.game.objective, config.game.objective_options)
-        for name in config.rewards.of.split("*") if config.rewards.share > 0 else []:
+        for name in config.rewards.names:
             reward(name)
     if isinstance(config, Config):
         for game in (config.latent, config.graph):

@@ -40,7 +40,7 @@ class PreparedMolecules:
         return f"{len(self.encoding.kinds)} kinds of atoms ({', '.join(self.encoding.kinds)})"
 
     def stages(self, config: MoleculeConfig, device: torch.device) -> MoleculeStages:
-        judge = reward_judge(config.rewards.of, self.encoding, self.smiles) if config.rewards.share > 0 else None
+        judge = reward_judge(names, self.encoding, self.smiles) if (names := config.rewards.names) else None
         return MoleculeStages(config, self.encoding, self.crystals, self.held, device=device, judge=judge)
 
     def judge(self, config: MoleculeConfig) -> Judge | None:
@@ -74,9 +74,9 @@ def prepare_molecules(
     return PreparedMolecules(encoding, molecules, held_out, frozenset(found.smiles), len(found.skipped))
 
 
-def reward_judge(of: str, encoding: MoleculeEncoding, train: frozenset[str]) -> RewardJudge:
-    """The product of rewards, such as qed*uniqueness, of molecules as tensors; RewardError for an unknown one."""
-    product = Product(of.split("*"), train)
+def reward_judge(names: Sequence[str], encoding: MoleculeEncoding, train: frozenset[str]) -> RewardJudge:
+    """The product of rewards of molecules as tensors; RewardError for an unknown one."""
+    product = Product(names, train)
 
     def judge(molecules: MoleculeTensor) -> torch.Tensor:
         return torch.from_numpy(product(encoding.to_molecules(molecules))).float()
@@ -94,7 +94,7 @@ def molecule_judge(config: MoleculeConfig, train: frozenset[str]) -> Judge:
     from graphgan.metrics import molecules as metrics
     from graphgan.rewards import computed, reward
 
-    names = config.rewards.of.split("*") if config.rewards.share > 0 else []
+    names = config.rewards.names
     rewards = [reward(name) for name in names]
 
     def judge(samples: Sequence[Mol | None]) -> dict[str, float]:

@@ -96,6 +96,11 @@ class RewardOptions:
     learning_rate: float = 1e-3
     """Of the reward network's Adam."""
 
+    @property
+    def names(self) -> list[str]:
+        """The rewards that are played for, one by one; empty without a share."""
+        return self.of.split("*") if self.share > 0 else []
+
 
 @dataclasses.dataclass(frozen=True)
 class TranslationOptions:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 import csv
 import json
 from collections.abc import Mapping, Sequence
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Outcome:
+class Outcome(abc.ABC):
     """What an evaluation found, of crystals or of molecules.
 
     metrics         numbers by name; what was not computed is absent
@@ -38,15 +39,16 @@ class Outcome:
     distributions: dict[str, dict[str, list]] = field(default_factory=dict, repr=False)
 
     @property
+    @abc.abstractmethod
     def rows(self) -> list[dict[str, Any]]:
         """One row a sample."""
-        raise NotImplementedError
 
     @property
+    @abc.abstractmethod
     def columns(self) -> Sequence[str]:
         """The keys of a row."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def render(
         self,
         *,
@@ -55,7 +57,6 @@ class Outcome:
         details: Mapping[str, str] | None = None,
     ) -> str:
         """The page as text."""
-        raise NotImplementedError
 
     def __str__(self) -> str:
         width = max(len(name) for name in self.metrics)

@@ -93,7 +93,7 @@ def test_a_game_with_rewards_goes_on_as_if_nothing_had_happened(data, way):
     molecules, _ = encoding.fit_encode(read_molecules(data).molecules)
 
     def trainer():
-        judge = reward_judge(config.rewards.of, encoding, frozenset())
+        judge = reward_judge(config.rewards.names, encoding, frozenset())
         return MoleculeStages(config, encoding, molecules, molecules, device=torch.device("cpu"), judge=judge).trainer(
             "rewards"
         )
