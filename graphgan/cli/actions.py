@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
 import os
 import re
@@ -21,13 +22,16 @@ if TYPE_CHECKING:
 
     from graphgan.data.crystals import Crystal
     from graphgan.data.molecules import Molecule
+    from graphgan.data.writing import LeftOut
+    from graphgan.sampling import Filters, Sampler
+    from graphgan.sampling.sampler import Wishes
 
 
 def sample(command: Sample) -> int:
     """`graphgan sample`."""
     from graphgan.cli.devices import choose_device, set_threads
-    from graphgan.data import write_structures
-    from graphgan.sampling import MoleculeModel, load_model, shard_rows
+    from graphgan.data.writing import LEFT_OUT, write_structures
+    from graphgan.sampling import Filters, MoleculeModel, Tally, load_model, shard_rows
 
     set_threads(1)  # the last bits of a sum depend on how many threads share it, and a seed should not
     if command.n < 1:
@@ -38,7 +42,9 @@ def sample(command: Sample) -> int:
     # spglib crashes the process over a tolerance that is no number.
     if command.symmetrize is not None and not 0 < command.symmetrize < math.inf:
         raise CommandError(f"--symmetrize is {command.symmetrize:g}, expected more than 0 Å and finite")
+    filters = Filters(**dataclasses.asdict(command.keep))
     model = load_model(command.model, choose_device(command.device), precision=command.precision)
+    check_filters(filters, model)
     if model.condition_dim:
         raise CommandError(f"{command.model}: was trained with a condition, which only Model.sample in Python can take")
     if command.compile:
@@ -46,18 +52,27 @@ def sample(command: Sample) -> int:
     comment = f"graphgan {__version__}; model {model.name}, step {model.step}; seed {command.seed}"
     if command.symmetrize is not None:
         comment += f"; symmetrized within {command.symmetrize:g} A"
-    failed = 0
+    if filters:
+        comment += f"; filtered: {', '.join(filters.rules)}"
     # What cannot be asked for is said here, before a file is opened.
-    chunks = model.stream(command.n, seed=command.seed, shard=shard, num_atoms=command.num_atoms)
+    wishes: Wishes = {"seed": command.seed, "shard": shard, "num_atoms": command.num_atoms}
+    chunks = model.drawn(command.n, **wishes)
 
     if isinstance(model, MoleculeModel):
-        return sample_molecules(command, chunks, comment, rows)
+        return sample_molecules(command, (chunk for chunk, _ in chunks), comment, rows)
+    failed, tally = 0, Tally()
 
-    def crystals() -> Iterator[Structure | Crystal | None]:
+    def crystals() -> Iterator[Structure | Crystal | LeftOut | None]:
         nonlocal failed
-        for chunk in chunks:
+        for chunk, residuals in chunks:
             failed += sum(crystal is None for crystal in chunk)
-            yield from chunk if command.symmetrize is None else symmetrize_all(chunk, command.symmetrize)
+            made = chunk if command.symmetrize is None else symmetrize_all(chunk, command.symmetrize)
+            if not filters:
+                yield from made
+                continue
+            # As they were made: what symmetrising mends was not right.
+            broken = map(filters.broken, model.finished(chunk), residuals or itertools.repeat(None))
+            yield from (crystal if tally.add(rule) else LEFT_OUT for crystal, rule in zip(made, broken, strict=True))
 
     start = time.perf_counter()
     write_structures(
@@ -69,8 +84,20 @@ def sample(command: Sample) -> int:
         first=rows.start,
         total=len(rows),
     )
+    if filters:
+        say(f"{tally}")
     say(f"{len(rows)} crystals made and written in {_rate(len(rows), start)}, {failed} failed to decode: {command.out}")
     return 0
+
+
+def check_filters(filters: Filters, model: Sampler) -> None:
+    """CommandError where a model makes nothing that these can judge."""
+    from graphgan.sampling import Model, MoleculeModel
+
+    if filters and isinstance(model, MoleculeModel):
+        raise CommandError("--keep is given, but this model makes molecules")
+    if filters.max_residual is not None and not isinstance(model, Model):
+        raise CommandError("--keep.max-residual is given, but only models of graph tensors have a residual")
 
 
 def sample_molecules(command: Sample, chunks: Iterator[list[Molecule]], comment: str, rows: range) -> int:

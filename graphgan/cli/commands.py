@@ -91,6 +91,18 @@ class TrainMolecules(Training):
 
 
 @dataclasses.dataclass(frozen=True)
+class KeepOptions:
+    """What a crystal has to meet to be kept; all that is left unset asks for nothing."""
+
+    min_distance: float | None = None
+    """Å from any atom to the nearest."""
+    max_residual: float | None = None
+    """Consistency residual at most: how far the atoms were from agreeing where they are, as a fraction of the cell."""
+    neutral: bool = False
+    """Charges can balance, as compositional validity has it."""
+
+
+@dataclasses.dataclass(frozen=True)
 class Sample:
     """Make crystals or molecules with a trained model: your own, or one that comes with graphgan."""
 
@@ -108,6 +120,7 @@ class Sample:
     """Atoms a cell; otherwise drawn from the training distribution."""
     symmetrize: float | None = None
     """Move atoms and cell onto the symmetry found within this many Å."""
+    keep: KeepOptions = dataclasses.field(default_factory=KeepOptions)
     device: Device = "auto"
     """auto takes a GPU where there is one."""
     precision: Literal["float32", "bf16"] = "float32"
@@ -158,7 +171,8 @@ class Evaluate:
     """Judge crystals or molecules, ours or anybody's: metrics.json, a CSV with a row a sample, report.html."""
 
     samples: tyro.conf.Positional[str]
-    """What to judge: any form of DATA, or molecules as .smi, .sdf or .csv. Unreadable entries count as failures."""
+    """What to judge: any form of DATA, or molecules as .smi, .sdf or .csv. Unreadable entries count as failures. With
+    -n, a model of crystals, as `graphgan sample` takes it."""
     out: Path
     """Folder of the results."""
     reference: str | None = None
@@ -187,6 +201,9 @@ class Evaluate:
     """Of StructureMatcher, for the headline uniqueness and novelty."""
     rewards: tuple[str, ...] = ("qed", "logp", "sa")
     """Of molecules, for their means: qed, logp, sa, validity, uniqueness, novelty, or package.module:function."""
+    n: Annotated[int | None, tyro.conf.arg(aliases=["-n"])] = None
+    """Draw this many crystals from a model and judge them."""
+    keep: KeepOptions = dataclasses.field(default_factory=KeepOptions)
     log: Path | None = None
     """Run folder whose loss curves go into the report."""
     seed: Seed = 0

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from graphgan import __version__
-from graphgan.cli.actions import check_seed, make_folder, say
+from graphgan.cli.actions import check_filters, check_seed, make_folder, say
 from graphgan.cli.commands import CommandError, Evaluate
 from graphgan.cli.evaluate_molecules import check_options, evaluate_molecules
 
@@ -14,18 +16,23 @@ if TYPE_CHECKING:
     from pymatgen.core import Structure
 
     from graphgan.report.result import Outcome
+    from graphgan.sampling import Filters
     from graphgan.stability import Stability
 
 
 def evaluate(command: Evaluate) -> int:
     """`graphgan evaluate`."""
-    from graphgan.data import read
     from graphgan.data.molecule_files import holds_molecules
     from graphgan.report import evaluate as evaluate_structures
+    from graphgan.report.filtering import with_filtered
+    from graphgan.sampling import Filters
 
     check_seed(command.seed)
-    molecules = holds_molecules(command.samples)
+    molecules = command.n is None and holds_molecules(command.samples)
     check_options(command, molecules)
+    filters = Filters(**dataclasses.asdict(command.keep))
+    if filters.max_residual is not None and command.n is None:
+        raise CommandError("--keep.max-residual judges crystals fresh from a model: give a model and -n, not files")
     if command.stability != "none" and command.train is None:
         raise CommandError("--stability needs --train: the hull is that of the training crystals")
     if command.genmetrics and not (command.coverage and command.reference and command.train):
@@ -34,34 +41,69 @@ def evaluate(command: Evaluate) -> int:
     make_folder(command.out)  # before the work, which may take hours
     if molecules:
         return evaluate_molecules(command, log)
-    found = read(command.samples, check=False, progress=True, cache=False)
-    # What could not be read was asked for all the same: it stays in every denominator.
-    samples: list[Structure | None] = [*found.structures, *[None] * len(found.skipped)]
-    ids = [*found.ids, *(s.entry for s in found.skipped)]
+    given = _drawn(command, filters) if command.n is not None else _given(command)
     reference = _real(command.reference, command.reference_split, "val")
     train = _real(command.train, command.train_split, "train")
-    report = evaluate_structures(
-        samples,
-        reference,
-        train,
+    judge = partial(
+        evaluate_structures,
+        reference=reference,
+        train=train,
         seed=command.seed,
-        ids=ids,
         benchmark=_benchmark(command),
         coverage=command.coverage,
-        genmetrics=command.genmetrics,
-        stability=_stability(command, samples, train),
         table=command.table,
         tolerances=command.tolerances,
         progress=True,
     )
-    if found.skipped:
-        found.write_skipped(command.out / "skipped.csv")
-        say(f"{len(found.skipped)} of {len(samples)} entries are no crystals: {command.out / 'skipped.csv'} says why")
+    stability = _stability(command, given.samples, train)
+    report = judge(given.samples, ids=given.ids, genmetrics=command.genmetrics, stability=stability)
+    if filters:
+        report = with_filtered(report, given.samples, given.residuals, filters, judge)
     details = {"samples": command.samples, "seed": str(command.seed), "graphgan": __version__}
     details |= {"reference": command.reference} if command.reference else {}
     details |= {"training set": command.train} if command.train else {}
     finish_report(report, command.out, f"Evaluation of {Path(command.samples).name}", log, details)
     return 0
+
+
+class _Samples(NamedTuple):
+    """What to judge, with names; residuals are those of a model."""
+
+    samples: list[Structure | None]
+    ids: list[str]
+    residuals: list[float] | None
+
+
+def _given(command: Evaluate) -> _Samples:
+    """The crystals of a file. What cannot be read was asked for all the same: it stays in every denominator."""
+    from graphgan.data import read
+
+    found = read(command.samples, check=False, progress=True, cache=False)
+    samples: list[Structure | None] = [*found.structures, *[None] * len(found.skipped)]
+    if found.skipped:
+        found.write_skipped(command.out / "skipped.csv")
+        say(f"{len(found.skipped)} of {len(samples)} entries are no crystals: {command.out / 'skipped.csv'} says why")
+    return _Samples(samples, [*found.ids, *(s.entry for s in found.skipped)], None)
+
+
+def _drawn(command: Evaluate, filters: Filters) -> _Samples:
+    """Crystals fresh from a model: those that `graphgan sample` makes of the same seed."""
+    from graphgan.cli.devices import choose_device, set_threads
+    from graphgan.sampling import MoleculeModel, load_model
+
+    set_threads(1)
+    if command.n is None or command.n < 1:
+        raise CommandError(f"-n is {command.n}, expected at least 1")
+    model = load_model(command.samples, choose_device(command.device))
+    check_filters(filters, model)
+    if isinstance(model, MoleculeModel) or model.condition_dim:
+        what = "makes molecules" if isinstance(model, MoleculeModel) else "was trained with a condition"
+        raise CommandError(f"{command.samples}: {what}; sample first and judge the file")
+    samples, residuals = [], []
+    for items, some in model.drawn(command.n, seed=command.seed):
+        samples += model.finished(items)
+        residuals += some or []
+    return _Samples(samples, [f"{number:06d}" for number in range(command.n)], residuals or None)
 
 
 def _benchmark(command: Evaluate) -> str | None:

@@ -4,6 +4,7 @@ The writers are our own: pymatgen's CifWriter takes a few milliseconds a crystal
 Structures and, without importing pymatgen, bare arrays (`Crystal`), one at a time: what they hold does not grow.
 """
 
+import enum
 import itertools
 import json
 import math
@@ -24,6 +25,15 @@ if TYPE_CHECKING:
     from pymatgen.core import Structure
 
     Crystals = Iterable[tuple[str, Structure | Crystal | None]]
+
+
+class LeftOut(enum.Enum):
+    """What stands for a crystal that gets no place in a file, though it has its number."""
+
+    LEFT_OUT = "left out"
+
+
+LEFT_OUT = LeftOut.LEFT_OUT
 
 FAILED = "no crystal: decoding failed"
 """What stands where a crystal would stand when its decoding failed, in the forms that can hold a remark."""
@@ -120,7 +130,7 @@ def _parameters(lattice: list[list[float]]) -> tuple[list[float], float]:
 
 
 def write_structures(
-    structures: "Iterable[Structure | Crystal | None]",
+    structures: "Iterable[Structure | Crystal | LeftOut | None]",
     out: str | Path,
     *,
     comment: str | None = None,
@@ -134,7 +144,7 @@ def write_structures(
     No suffix: a folder of 000000.cif, 000001.cif and so on; .zip: an archive of these; .csv: columns
     material_id and cif; .json: a list of pymatgen dicts; .extxyz or .xyz: extended XYZ. `comment` (model,
     seed) goes with each. None, a crystal whose decoding failed, keeps its place and is read back as a skipped
-    entry, so that it stays in every metric's denominator.
+    entry, so that it stays in every metric's denominator. LEFT_OUT takes a number and nothing else.
 
     `structures` may be a generator: nothing is kept, and none is asked for before `out` is known to be free. A file
     appears under its name only when it is whole, and so do all in a folder; what is overwritten stays until then.
@@ -159,7 +169,8 @@ def write_structures(
     if total is None and isinstance(structures, Sized):
         total = len(structures)
     named = ((f"{number:06d}", structure) for number, structure in zip(itertools.count(first), structures))
-    crystals = with_bar(named, f"Writing {path.name}", total, progress)
+    shown = with_bar(named, f"Writing {path.name}", total, progress)
+    crystals = ((name, structure) for name, structure in shown if not isinstance(structure, LeftOut))
     try:
         if folder:
             _write_folder(crystals, path, comment)

@@ -10,7 +10,7 @@ from importlib.resources import files
 from string import Template
 from typing import TYPE_CHECKING, Any
 
-from graphgan.report import charts, gallery, histograms, shortfalls, tables
+from graphgan.report import charts, filtering, gallery, histograms, shortfalls, tables
 from graphgan.report.published import BENCHMARKS, MOLECULE_BENCHMARKS
 
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ def render(
     ours, theirs = (report.distributions.get(side) for side in ("generated", "reference"))
     sections = {
         "Metrics": tables.tiles(report) + section("Metrics", tables.metrics_table(report)),
+        "Filtered": section("Filtered", filtering.filtered_table(report), filtering.filtered_note(report)),
         "Published results": section("Published results", tables.published_table(report)),
         "What is missing": section(
             "What is missing", shortfalls.missing(report.details.get("missing", {})), shortfalls.MISSING_NOTE

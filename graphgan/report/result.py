@@ -132,6 +132,11 @@ class Report(Outcome):
     def columns(self) -> Sequence[str]:
         return COLUMNS
 
+    def __str__(self) -> str:
+        from graphgan.report.filtering import filtered_lines
+
+        return "\n".join([super().__str__(), *filtered_lines(self)])
+
     def render(
         self,
         *,

@@ -43,7 +43,7 @@ def tiles(report: Outcome) -> str:
     for name in words.headlines:
         if name in report.metrics:
             about, floor = words.explanations[name], report.noise_floor.get(name)
-            small = "" if floor is None else f"<small>real against real: {_with_unit(words, name, floor)}</small>"
+            small = "" if floor is None else f"<small>real against real: {with_unit(words, name, floor)}</small>"
             unit = f" <i>{about.unit}</i>" if about.unit else ""
             value = words.shown(name, report.metrics[name]) + unit
             boxes.append(f'<div class="tile"><b>{value}</b><span>{escape(about.label)}</span>{small}</div>')
@@ -75,8 +75,8 @@ def _metric(name: str, report: Outcome, floors: Mapping[str, str]) -> str:
     about = report.words.explanations.get(name, Explanation(name, "", "number", ""))
     badge = _BADGE if _as_real(name, report) else ""
     return (
-        f'<tr><th scope="row">{escape(about.label)}{_ARROWS[about.better]}</th>'
-        f'<td class="number">{badge}{_with_unit(report.words, name, report.metrics[name])}</td>'
+        f'<tr><th scope="row">{metric_head(report.words, name)}</th>'
+        f'<td class="number">{badge}{with_unit(report.words, name, report.metrics[name])}</td>'
         f'<td class="number">{floors.get(name, "")}</td>'
         f'<td class="meaning">{escape(about.meaning)} <code>{escape(name)}</code></td></tr>'
     )
@@ -85,11 +85,11 @@ def _metric(name: str, report: Outcome, floors: Mapping[str, str]) -> str:
 def _floors(report: Outcome) -> dict[str, str]:
     """What real crystals score, as text: noise floors, the classes they would miss by chance, and the error of a
     regressor among them."""
-    floors = {name: _with_unit(report.words, name, value) for name, value in report.noise_floor.items()}
+    floors = {name: with_unit(report.words, name, value) for name, value in report.noise_floor.items()}
     for name, found in report.details.get("missing", {}).items():
         floors[f"missing_{name}"] = f"{found['expected']:.1f}"
     if "real_volume_mae" in report.metrics:
-        shown = _with_unit(report.words, "real_volume_mae", report.metrics["real_volume_mae"])
+        shown = with_unit(report.words, "real_volume_mae", report.metrics["real_volume_mae"])
         floors |= {"gan_train_volume_mae": shown, "gan_test_volume_mae": shown}
     return floors
 
@@ -114,7 +114,14 @@ def _metrics_note(report: Outcome, any_badge: bool) -> str:
     return f'<p class="note after">{" ".join(sentences)} ↑ higher is better, ↓ lower is better.</p>'
 
 
-def _with_unit(words: Vocabulary, name: str, value: float) -> str:
+def metric_head(words: Vocabulary, name: str) -> str:
+    """The label of a metric, with the direction in which a good model moves."""
+    about = words.explanations.get(name, Explanation(name, "", "number", ""))
+    return f"{escape(about.label)}{_ARROWS[about.better]}"
+
+
+def with_unit(words: Vocabulary, name: str, value: float) -> str:
+    """A metric as text, with its unit."""
     unit = words.explanations[name].unit if name in words.explanations else ""
     # A degree sign stands next to its number.
     return words.shown(name, value) + (unit if unit == "°" else f" {unit}" if unit else "")

@@ -81,14 +81,17 @@ class Model(Sampler):
         averaged from (`graphgan.reconstruction.consistency`: fractional; 0 when all atoms agree)."""
         parts = []
         for passes in self._chunks(self.request(n, **wishes)):
-            places, graphs, residuals = zip(*passes, strict=True)
-            order = torch.cat(places).argsort()
-            parts.append((cat(graphs)[order], torch.cat(residuals)[order]))
+            places, graphs, _ = zip(*passes, strict=True)
+            parts.append((cat(graphs)[torch.cat(places).argsort()], _residuals(passes)))
         return cat([graphs for graphs, _ in parts]), torch.cat([residuals for _, residuals in parts])
 
     def items_of(self, request: Request) -> Iterator[list[Crystal | None]]:
         """In lists of at most CHUNK, the first atom of every crystal at the origin."""
         return map(self._crystals, self._chunks(request))
+
+    def drawn(self, n: int, **wishes: Unpack[Wishes]) -> Iterator[tuple[list[Crystal | None], list[float]]]:
+        for passes in self._chunks(self.request(n, **wishes)):
+            yield self._crystals(passes), _residuals(passes).tolist()
 
     def compile(self, backend: str = "inductor") -> None:
         """Let torch.compile make the network pass; the first crystals of every size then take longer."""
@@ -164,6 +167,12 @@ class Model(Sampler):
             for place, crystal in zip(places.tolist(), found, strict=True):
                 made[place] = crystal
         return made
+
+
+def _residuals(passes: list[Pass]) -> Tensor:
+    """The consistency residuals of a chunk, in order."""
+    places, _, residuals = zip(*passes, strict=True)
+    return torch.cat(residuals)[torch.cat(places).argsort()]
 
 
 def _check(encoding: GraphEncoding, generator: Generator, decoder: Decoder) -> None:

@@ -106,6 +106,11 @@ class Sampler(abc.ABC):
         `write_molecules` take arrays, `finished` makes of them what `sample` gives."""
         return self.items_of(self.request(n, **wishes))
 
+    def drawn(self, n: int, **wishes: Unpack[Wishes]) -> Iterator[tuple[list[Any], list[float] | None]]:
+        """The lists of `stream`, each with what `Filters` asks of a model: the consistency residual of every crystal,
+        or None where a model has no such thing."""
+        return ((items, None) for items in self.stream(n, **wishes))
+
     def request(
         self,
         n: int,

@@ -104,3 +104,50 @@ def test_stability_is_asked_of_samples_and_training_crystals(perov, tmp_path, mo
 )
 def test_what_does_not_go_together_is_one_line(flags, message, perov, tmp_path, capsys):
     assert message in error_of(["evaluate", perov, "--out", tmp_path / "r", *flags], capsys)
+
+
+def test_a_model_is_judged_raw_and_filtered(perov, tmp_path, capsys):
+    plain = run(tmp_path, "perov-5", "-n", 40, "--reference", perov, "--no-coverage")
+    assert "filtered" not in plain
+    capsys.readouterr()
+    rules = ("--keep.min-distance", 1.9, "--keep.max-residual", 0.02, "--keep.neutral")
+    numbers = run(tmp_path, "perov-5", "-n", 40, "--reference", perov, "--no-coverage", *rules)
+    found = numbers.pop("filtered")
+    assert {k: v for k, v in numbers.items() if k != "wall_seconds"} == {
+        k: v for k, v in plain.items() if k != "wall_seconds"
+    }
+    assert 0 < found["kept"] < found["drawn"] == 40
+    assert found["acceptance"] == found["kept"] / 40
+    assert sum(found["left_out"].values()) == 40 - found["kept"]
+    assert found["metrics"]["compositional_validity"] == 1
+    page = (tmp_path / "report" / "report.html").read_text()
+    assert f"{found['kept']} of 40 crystals kept" in page
+    assert f"{found['kept']} of 40 crystals kept" in capsys.readouterr().out
+    # The crystals are those that `sample` makes of the same seed.
+    assert main(["sample", "perov-5", "-n", "40", "--out", str(tmp_path / "raw.csv")]) == 0
+    from_file = run(tmp_path, tmp_path / "raw.csv", "--reference", perov, "--no-coverage")
+    assert from_file["density_wasserstein"] == pytest.approx(plain["density_wasserstein"], rel=1e-4)
+
+
+def test_files_are_filtered_too_and_nothing_may_be_left(perov, tmp_path):
+    found = run(tmp_path, perov, "--keep.min-distance", 2.7, "--no-coverage")["filtered"]
+    # Half the edges of the salts: 2.82, 3.145, 2.565 and 3.29 Å.
+    assert (found["kept"], found["acceptance"]) == (3, 0.75)
+    nothing = run(tmp_path, perov, "--keep.min-distance", 9, "--no-coverage")["filtered"]
+    assert (nothing["kept"], nothing["metrics"]) == (0, {})
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("perov-5", "-n", 0), "-n is 0, expected at least 1"),
+        (("nowhere", "-n", 3), "nowhere: neither a checkpoint nor a run folder"),
+    ],
+)
+def test_no_model_or_no_number_is_one_line(words, message, tmp_path, capsys):
+    assert message in error_of(["evaluate", *words, "--out", tmp_path / "r"], capsys)
+
+
+def test_a_residual_needs_a_model(perov, tmp_path, capsys):
+    words = ["evaluate", perov, "--keep.max-residual", 0.1, "--out", tmp_path / "r"]
+    assert "fresh from a model: give a model and -n" in error_of(words, capsys)

@@ -250,3 +250,40 @@ def test_a_fresh_process_samples_without_what_it_does_not_need(tmp_path):
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert len(rows(tmp_path / "a.csv")) == 4
+
+
+def test_what_is_kept_is_a_part_of_the_raw_crystals(tmp_path, capsys):
+    make("-n", 60, "--out", tmp_path / "raw.csv")
+    capsys.readouterr()
+    rules = ("--keep.min-distance", 1.9, "--keep.neutral", "--keep.max-residual", 0.02)
+    make("-n", 60, *rules, "--out", tmp_path / "kept.csv")
+    raw, kept = (dict(rows(tmp_path / name)[1:]) for name in ("raw.csv", "kept.csv"))
+    count = len(kept)
+    assert 0 < count < len(raw) == 60
+    assert f"{count} of 60 crystals kept ({100 * count / 60:.1f} %)" in capsys.readouterr().err
+    for name, text in kept.items():
+        comment, body = text.split("\n", 1)
+        assert body == raw[name].split("\n", 1)[1]
+        assert "filtered: consistency residual at most 0.02, atoms at least 1.9 Å apart, charges" in comment
+    distances = {name: s.distance_matrix for name, s in zip(raw, read(tmp_path / "raw.csv").structures, strict=True)}
+    assert all(distances[name][~np.eye(5, dtype=bool)].min() >= 1.9 for name in kept)
+
+
+def test_filters_and_symmetrize_go_together(tmp_path):
+    make("-n", 20, "--keep.min-distance", 1.9, "--out", tmp_path / "kept.csv")
+    make("-n", 20, "--keep.min-distance", 1.9, "--symmetrize", 0.1, "--out", tmp_path / "mended.csv")
+    kept, mended = (rows(tmp_path / name)[1:] for name in ("kept.csv", "mended.csv"))
+    assert [name for name, _ in kept] == [name for name, _ in mended]
+    assert 0 < len(kept) < 20
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--keep.min-distance", -1), "min_distance is -1, expected more than 0 and finite"),
+        (("--keep.max-residual", 0), "max_residual is 0, expected more than 0 and finite"),
+    ],
+)
+def test_wrong_filters_are_one_line(words, message, tmp_path, capsys):
+    assert error_of(["sample", "perov-5", "-n", 2, *words, "--out", tmp_path / "s.csv"], capsys) == message
+    assert not (tmp_path / "s.csv").exists()
