@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from graphgan.autoencoding import ReconstructionLoss, reconstruction_errors
+from graphgan.autoencoding import PriorLoss, ReconstructionLoss, reconstruction_errors
 from graphgan.cli.stages import autocast, build_objective, initialising
 from graphgan.config import Config
 from graphgan.crystal_set import CrystalSet
@@ -18,7 +18,7 @@ from graphgan.encodings import GraphEncoding
 from graphgan.geometry import log_metric
 from graphgan.graph_tensor import GraphTensor
 from graphgan.latents import Latents, Posterior, PosteriorSet
-from graphgan.networks import Decoder, Encoder, Generator, GraphCritic, LatentCritic, standardise
+from graphgan.networks import Decoder, Encoder, Generator, GraphCritic, LatentCritic, NoiseEncoder, standardise
 from graphgan.objectives import Loss
 from graphgan.ranks import ALONE, Ranks
 from graphgan.sampling import Model, Sampler
@@ -33,7 +33,15 @@ KINDS: dict[str, type[nn.Module]] = {
     "generator": Generator,
     "latent_critic": LatentCritic,
     "graph_critic": GraphCritic,
+    "noise_encoder": NoiseEncoder,
 }
+TRAINED = {
+    "autoencoder": ("encoder", "decoder"),
+    "prior": ("generator", "noise_encoder"),
+    "latent": ("generator", "noise_encoder"),
+    "graph": ("generator", "decoder"),
+}
+"""Whose averages come out of a stage, as far as a run has them."""
 # What a pair of crystals gives that were one before they were encoded and decoded.
 Match = Callable[[GraphTensor, GraphTensor], dict[str, float]]
 
@@ -63,22 +71,21 @@ class GraphStages:
         condition_dim = 0 if crystals.condition is None else crystals.condition.shape[1]
         self.arguments = _arguments(config, encoding, condition_dim)
         with initialising(config.seed):
-            self.networks = {name: KINDS[name](**self.arguments[name]).to(device) for name in KINDS}
+            self.networks = {name: KINDS[name](**self.arguments[name]).to(device) for name in self.arguments}
 
     def trainer(self, stage: str, ranks: Ranks = ALONE) -> Trainer:
         rng = Share(self.crystals.device, ranks).manual_seed(self.config.seed)
         if stage == "autoencoder":
             self._decoder.set_scale(log_metric(self.crystals.lattice), self.crystals.num_atoms)
             return self._autoencoder_trainer(rng)
+        if stage == "prior":
+            return self._prior_trainer(rng)
         return self._latent_trainer(rng) if stage == "latent" else self._graph_trainer(rng)
 
     def averaged(self, stage: str, trainer: Trainer) -> dict[str, nn.Module]:
         average = trainer.average.network
-        trained = {"autoencoder": ("encoder", "decoder"), "latent": (), "graph": ("generator", "decoder")}[stage]
         now = {name: self.networks[name] for name in ("encoder", "decoder")}
-        if stage == "latent":
-            now["generator"] = average
-        return now | {name: average.get_submodule(name) for name in trained}
+        return now | {name: average.get_submodule(name) for name in TRAINED[stage] if name in self.networks}
 
     def finish(self, stage: str, trainer: Trainer) -> None:
         for name, network in self.averaged(stage, trainer).items():
@@ -145,6 +152,31 @@ class GraphStages:
             autocast=autocast(self.config),
         )
 
+    def _read_noise(self, posterior: Posterior, rng: torch.Generator) -> Loss:
+        options = self.config.prior
+        loss = PriorLoss(options.variance, options.kl_weight)
+        return loss(self.networks["noise_encoder"], self._generator, posterior, rng)  # type: ignore[arg-type]
+
+    @property
+    def _generating(self) -> nn.ModuleDict:
+        """What the generator's player trains in latent space: the noise encoder too, where there is one."""
+        return nn.ModuleDict({name: self.networks[name] for name in TRAINED["latent"] if name in self.networks})
+
+    def _prior_trainer(self, rng: torch.Generator) -> Trainer:
+        options = self.config.prior
+        player = Player(
+            "prior", self._generating, self._read_noise, options.learning_rate, betas=(0.9, 0.99), clip_norm=1.0
+        )
+        return Trainer(
+            [player],
+            PosteriorSet(encode_all(self.networks["encoder"], self.crystals)),
+            batch_size=options.batch_size,
+            rng=rng,
+            ema_decay=options.ema_decay,
+            sizes=self.crystals.num_atoms,
+            autocast=autocast(self.config),
+        )
+
     def _latent_trainer(self, rng: torch.Generator) -> Trainer:
         options, generator = self.config.latent, self._generator
 
@@ -152,25 +184,39 @@ class GraphStages:
             noise = generator.noise(len(real), real.values.shape[1], rng)
             return generator(noise, real.num_atoms, real.condition)
 
-        players = adversaries(
+        critic, player = adversaries(
             build_objective(options.objective, options.objective_options),
             self.networks["latent_critic"],
-            generator,
+            self._generating,
             real=lambda posterior, rng: posterior.sample(rng),
             fake=fake,
             critic_steps=options.critic_steps,
             learning_rate=options.learning_rate,
             critic_learning_rate=options.critic_learning_rate,
         )
+        if options.anchor:
+            player = dataclasses.replace(player, loss=self._anchored(player.loss))
         return Trainer(
-            players,
+            [critic, player],
             PosteriorSet(encode_all(self.networks["encoder"], self.crystals)),
             batch_size=options.batch_size,
             rng=rng,
             ema_decay=options.ema_decay,
+            sizes=self.crystals.num_atoms if options.by_size else None,
             autocast=autocast(self.config),
-            capture=self.config.cuda_graph,
+            # What pairs atoms for the anchor runs on the CPU, where no CUDA graph reaches.
+            capture=self.config.cuda_graph and not options.anchor,
         )
+
+    def _anchored(self, played: Callable[[Any, torch.Generator], Loss]) -> Callable[[Any, torch.Generator], Loss]:
+        """The generator's loss, and that of the prior stage."""
+
+        def loss(batch: Posterior, rng: torch.Generator) -> Loss:
+            game, stats = played(batch, rng)
+            read, more = self._read_noise(batch, rng)
+            return game + self.config.latent.anchor * read, stats | more
+
+        return loss
 
     def _graph_trainer(self, rng: torch.Generator) -> Trainer:
         options, generator, decoder = self.config.graph, self._generator, self._decoder
@@ -200,7 +246,8 @@ def _arguments(config: Config, encoding: GraphEncoding, condition_dim: int) -> d
     size = {"latent_dim": auto.latent_dim, "condition_dim": condition_dim}
     equivariant = {"channels": auto.channels, "lmax": auto.lmax, "cutoff": auto.cutoff}
     game = {"hidden": latent.hidden, "layers": latent.layers, "heads": latent.heads}
-    return {
+    noise = {"crystal_noise": latent.crystal_noise}
+    arguments: dict[str, dict[str, Any]] = {
         "encoder": species
         | equivariant
         | {"latent_dim": auto.latent_dim, "hidden": auto.hidden, "layers": auto.encoder_layers},
@@ -210,11 +257,16 @@ def _arguments(config: Config, encoding: GraphEncoding, condition_dim: int) -> d
         "generator": size
         | game
         | {"crystal_noise": latent.crystal_noise, "atom_noise": latent.atom_noise, "num_slots": encoding.max_atoms},
-        "latent_critic": size | game | {"spectral_norm": latent.spectral_norm},
+        "latent_critic": size
+        | game
+        | {"hidden": latent.critic_hidden or latent.hidden, "spectral_norm": latent.spectral_norm},
         "graph_critic": species
         | equivariant
         | {"hidden": graph.hidden, "layers": graph.layers, "spectral_norm": graph.spectral_norm},
     }
+    if config.prior.share or latent.anchor:
+        arguments["noise_encoder"] = size | noise | game | {"layers": config.prior.layers}
+    return arguments
 
 
 @torch.no_grad()

@@ -159,7 +159,8 @@ class Run:
         if self.config.cuda_graph and stage in CAPTURED and not trainer.captures:
             self.progress.say("no CUDA graph: it takes one GPU, one process and a penalty in equal moves of every step")
         if self._resume_state is not None:
-            trainer.load_state_dict(self._resume_state)
+            with _of_this_version(self.folder / "checkpoints" / "last.pt"):
+                trainer.load_state_dict(self._resume_state)
             self._resume_state = None
         for network in (*self.stages.networks.values(), trainer.average.network):
             self.ranks.broadcast_([*network.parameters(), *network.buffers()])

@@ -11,7 +11,7 @@ from typing import Literal
 from graphgan.config.run import RunConfig
 from graphgan.config.tables import ConfigError
 
-STAGES = ("autoencoder", "latent", "graph")
+STAGES = ("autoencoder", "prior", "latent", "graph")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,8 +63,29 @@ class AutoencoderOptions:
 
 
 @dataclasses.dataclass(frozen=True)
+class PriorOptions:
+    """Stage 2, off unless it has a share: the generator learns to read whole crystals from the noise their atoms share,
+    as the decoder of a variational autoencoder. Generator and heads are those of the latent stage."""
+
+    share: float = 0.0
+    """Share of the budget (--steps or --minutes)."""
+    layers: int = 2
+    """Transformer blocks of the network that finds the noise of a crystal."""
+    variance: float = 0.1
+    """Squared error of a latent number that counts as half a nat."""
+    kl_weight: float = 1.0
+    """Weight of the KL divergence of the crystal noise."""
+    batch_size: int = 64
+    """Crystals a step."""
+    learning_rate: float = 1e-3
+    """Of Adam with betas (0.9, 0.99)."""
+    ema_decay: float = 0.998
+    """Of the averaged weights, which go on to the next stage."""
+
+
+@dataclasses.dataclass(frozen=True)
 class LatentOptions:
-    """Stage 2: the game in latent space."""
+    """Stage 3: the game in latent space."""
 
     share: float = 0.7
     """Share of the budget (--steps or --minutes)."""
@@ -78,6 +99,8 @@ class LatentOptions:
     """Transformer blocks, in generator and critic."""
     heads: int = 4
     """Attention heads."""
+    critic_hidden: int | None = None
+    """Features an atom in the critic, where they are others than in the generator."""
     crystal_noise: int = 32
     """Noise numbers a crystal."""
     atom_noise: int = 16
@@ -88,17 +111,21 @@ class LatentOptions:
     """Critic steps a generator step."""
     batch_size: int = 64
     """Crystals a step."""
+    by_size: bool = False
+    """Crystals of a batch are of like size, which saves padding."""
     learning_rate: float = 5e-4
     """Of the generator's Adam with betas (0.0, 0.9)."""
     critic_learning_rate: float = 5e-4
     """Of the critic's Adam with betas (0.0, 0.9)."""
+    anchor: float = 0.0
+    """Weight of the prior stage's loss in the generator's: all training crystals stay within reach."""
     ema_decay: float = 0.998
     """Of the generator that samples."""
 
 
 @dataclasses.dataclass(frozen=True)
 class GraphOptions:
-    """Stage 3, off unless it has a share: fine-tuning generator and decoder against a critic of graph tensors."""
+    """Stage 4, off unless it has a share: fine-tuning generator and decoder against a critic of graph tensors."""
 
     share: float = 0.0
     """Share of the budget (--steps or --minutes)."""
@@ -128,10 +155,12 @@ class GraphOptions:
 
 @dataclasses.dataclass(frozen=True)
 class Config(RunConfig):
-    """A run on graph tensors: an autoencoder, the game in its latent space, and, if asked for, the game of graphs."""
+    """A run on graph tensors: an autoencoder, the game in its latent space, and, if asked for, a generator that begins
+    the game as a variational decoder, and the game of graphs."""
 
     encoding: EncodingOptions = dataclasses.field(default_factory=EncodingOptions)
     autoencoder: AutoencoderOptions = dataclasses.field(default_factory=AutoencoderOptions)
+    prior: PriorOptions = dataclasses.field(default_factory=PriorOptions)
     latent: LatentOptions = dataclasses.field(default_factory=LatentOptions)
     graph: GraphOptions = dataclasses.field(default_factory=GraphOptions)
 
@@ -146,6 +175,10 @@ class Config(RunConfig):
         ):
             if (hidden := getattr(self, name).hidden) % heads:
                 raise ConfigError(f"{field} is {heads}, does not divide {name}.hidden {hidden}")
+        if (self.latent.critic_hidden or 0) % self.latent.heads:
+            raise ConfigError(
+                f"latent.heads is {self.latent.heads}, does not divide latent.critic_hidden {self.latent.critic_hidden}"
+            )
         shares = [getattr(self, stage).share for stage in STAGES]
         if shares[0] <= 0 or sum(shares[1:]) <= 0:
             raise ConfigError(f"shares are {shares}: the autoencoder and a game need more than 0, none less")

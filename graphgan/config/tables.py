@@ -13,7 +13,15 @@ from graphgan.errors import UserError
 
 SEED_LIMIT = 2**63
 """Seeds are at least 0 and below this: what torch's generators take."""
-_MORE_THAN_ZERO = ("minutes", "cutoff", "learning_rate", "critic_learning_rate", "site_tolerance", "temperature")
+_MORE_THAN_ZERO = (
+    "minutes",
+    "cutoff",
+    "learning_rate",
+    "critic_learning_rate",
+    "site_tolerance",
+    "temperature",
+    "variance",
+)
 _NOT_NEGATIVE = (
     "share",
     "direction_weight",
@@ -23,6 +31,7 @@ _NOT_NEGATIVE = (
     "cycle_weight",
     "identity_weight",
     "weight",
+    "anchor",
     "least_validity",
 )
 _BELOW_ONE = ("ema_decay", "beta1", "beta2", "dropout")

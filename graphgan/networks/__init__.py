@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from graphgan.networks.decoder import Decoder, Proposal, standardise
     from graphgan.networks.encoder import Encoder
     from graphgan.networks.generator import Generator, Noise
+    from graphgan.networks.noise_encoder import NoiseEncoder
+from graphgan.networks.noise_encoder import NoiseEncoder
 
 _EXPORTS = {
     "Decoder": "decoder",
@@ -19,6 +21,7 @@ _EXPORTS = {
     "GraphCritic": "critic",
     "LatentCritic": "critic",
     "Noise": "generator",
+    "NoiseEncoder": "noise_encoder",
     "Proposal": "decoder",
     "standardise": "decoder",
 }
@@ -29,6 +32,7 @@ __all__ = [
     "GraphCritic",
     "LatentCritic",
     "Noise",
+    "NoiseEncoder",
     "Proposal",
     "standardise",
 ]

@@ -6,7 +6,7 @@ from torch.testing import assert_close
 from graphgan.geometry import image_offsets, image_window, wrap
 from graphgan.graph_tensor import GraphTensor
 from graphgan.latents import Latents, Posterior
-from graphgan.networks import Decoder, Encoder, Generator, GraphCritic, LatentCritic, standardise
+from graphgan.networks import Decoder, Encoder, Generator, GraphCritic, LatentCritic, NoiseEncoder, standardise
 from graphgan.networks.equivariant import EquivariantTrunk, PeriodicEdges
 from graphgan.testing import assert_atomwise, assert_invariant, assert_irreps, triclinic_crystals
 
@@ -159,6 +159,19 @@ def test_latent_critic_is_invariant_to_order_and_padding():
     assert_close(torch.cat([critic(latents[[b]].trim()) for b in range(3)]), expected)
 
 
+def test_noise_encoder_is_invariant_to_order_and_padding():
+    torch.manual_seed(0)
+    encoder = NoiseEncoder(8, 5, hidden=16, layers=1)
+    latents = random_latents()
+    found = encoder(latents)
+    assert found.mean.shape == found.log_variance.shape == (3, 1, 5)
+    assert found.num_atoms.tolist() == [1, 1, 1]
+    for other in (encoder(permuted_latents(latents)[0]), encoder(latents.trim())):
+        assert_close(other.mean, found.mean)
+        assert_close(other.log_variance, found.log_variance)
+    assert (encoder(random_latents(seed=1)).mean - found.mean).abs().max() > 1e-3
+
+
 def test_decoder_permutes_with_its_latents():
     decoder, latents = Decoder(4, hidden=16, layers=2), random_latents()
     crystals = decoder(latents)
@@ -208,10 +221,12 @@ def test_condition_reaches_every_network(crystals):
     generator = Generator(hidden=16, layers=1, condition_dim=1)
     noise = generator.noise(3, 6, torch.Generator().manual_seed(0))
     latents = generator(noise, counts, condition)
+    reader = NoiseEncoder(8, 32, hidden=16, layers=1, condition_dim=1)
     encoder, critic = Encoder(4, condition_dim=1, **SMALL), LatentCritic(hidden=16, layers=1, condition_dim=1)
     decoder, graph_critic = Decoder(4, hidden=16, layers=1, condition_dim=1), GraphCritic(4, condition_dim=1, **SMALL)
     networks = {
         "generator": lambda c: generator(noise, counts, c).values,
+        "noise encoder": lambda c: reader(latents.replace(condition=c)).mean,
         "encoder": lambda c: encoder(conditioned.replace(condition=c)).mean,
         "decoder": lambda c: decoder(latents.replace(condition=c)).lattice,
         "critic": lambda c: critic(latents.replace(condition=c)),
