@@ -55,6 +55,11 @@ class Latents:
         """[B, N] true for atoms, false for padding."""
         return atom_mask(self.num_atoms, self.values.shape[1])
 
+    def blur(self, spread: Tensor, rng: torch.Generator) -> Latents:
+        """The same crystals with normal noise of standard deviation `spread` [D] on every atom."""
+        noise = normal(*self.values.shape, rng=rng, dtype=self.values.dtype)
+        return self.replace(values=self.values + spread * noise * self.mask[:, :, None])
+
     def coordinates(self) -> tuple[Tensor, ...]:
         """What a game differentiates: the values."""
         return (self.values,)
@@ -127,6 +132,10 @@ class Posterior:
         noise = normal(*self.mean.shape, rng=rng, dtype=self.mean.dtype)
         values = self.mean + torch.exp(0.5 * self.log_variance) * noise * self.mask[:, :, None]
         return Latents(values=values[:, : self.largest], num_atoms=self.num_atoms, condition=self.condition)
+
+    def spread(self) -> Tensor:
+        """Standard deviation [D] of the noise, root mean square over the atoms."""
+        return self.log_variance[self.mask].exp().mean(0).sqrt()
 
     def kl(self, atoms: Tensor | None = None) -> Tensor:
         """KL divergence from the standard normal in nats, mean over the atoms of the batch; scalar. `atoms` is their

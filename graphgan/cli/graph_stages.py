@@ -93,7 +93,7 @@ class GraphStages:
                 self.networks[name].load_state_dict(network.state_dict())
         if stage == "autoencoder":
             encoder = self.networks["encoder"]
-            standardise(encoder, self._decoder, encode_all(encoder, self.crystals).latents())  # type: ignore[arg-type]
+            standardise(encoder, self._decoder, encode_all(encoder, self.crystals))  # type: ignore[arg-type]
 
     def generates(self, stage: str) -> bool:
         return stage != "autoencoder"
@@ -152,10 +152,10 @@ class GraphStages:
             autocast=autocast(self.config),
         )
 
-    def _read_noise(self, posterior: Posterior, rng: torch.Generator) -> Loss:
-        options = self.config.prior
-        loss = PriorLoss(options.variance, options.kl_weight)
-        return loss(self.networks["noise_encoder"], self._generator, posterior, rng)  # type: ignore[arg-type]
+    def _reading(self, spread: Tensor) -> Callable[[Posterior, torch.Generator], Loss]:
+        """The prior's loss of batches whose latents have noise of this spread [D]."""
+        loss = PriorLoss(spread, self.config.prior.variance, self.config.prior.kl_weight)
+        return lambda batch, rng: loss(self.networks["noise_encoder"], self._generator, batch, rng)  # type: ignore
 
     @property
     def _generating(self) -> nn.ModuleDict:
@@ -164,12 +164,12 @@ class GraphStages:
 
     def _prior_trainer(self, rng: torch.Generator) -> Trainer:
         options = self.config.prior
-        player = Player(
-            "prior", self._generating, self._read_noise, options.learning_rate, betas=(0.9, 0.99), clip_norm=1.0
-        )
+        posterior = encode_all(self.networks["encoder"], self.crystals)
+        reading = self._reading(posterior.spread())
+        player = Player("prior", self._generating, reading, options.learning_rate, betas=(0.9, 0.99), clip_norm=1.0)
         return Trainer(
             [player],
-            PosteriorSet(encode_all(self.networks["encoder"], self.crystals)),
+            PosteriorSet(posterior),
             batch_size=options.batch_size,
             rng=rng,
             ema_decay=options.ema_decay,
@@ -179,10 +179,13 @@ class GraphStages:
 
     def _latent_trainer(self, rng: torch.Generator) -> Trainer:
         options, generator = self.config.latent, self._generator
+        posterior = encode_all(self.networks["encoder"], self.crystals)
+        spread = posterior.spread()
 
         def fake(real: Latents, rng: torch.Generator) -> Latents:
             noise = generator.noise(len(real), real.values.shape[1], rng)
-            return generator(noise, real.num_atoms, real.condition)
+            made: Latents = generator(noise, real.num_atoms, real.condition)
+            return made.blur(spread, rng) if options.instance_noise else made
 
         critic, player = adversaries(
             build_objective(options.objective, options.objective_options),
@@ -195,10 +198,10 @@ class GraphStages:
             critic_learning_rate=options.critic_learning_rate,
         )
         if options.anchor:
-            player = dataclasses.replace(player, loss=self._anchored(player.loss))
+            player = dataclasses.replace(player, loss=_sum(player.loss, self._reading(spread), options.anchor))
         return Trainer(
             [critic, player],
-            PosteriorSet(encode_all(self.networks["encoder"], self.crystals)),
+            PosteriorSet(posterior),
             batch_size=options.batch_size,
             rng=rng,
             ema_decay=options.ema_decay,
@@ -207,16 +210,6 @@ class GraphStages:
             # What pairs atoms for the anchor runs on the CPU, where no CUDA graph reaches.
             capture=self.config.cuda_graph and not options.anchor,
         )
-
-    def _anchored(self, played: Callable[[Any, torch.Generator], Loss]) -> Callable[[Any, torch.Generator], Loss]:
-        """The generator's loss, and that of the prior stage."""
-
-        def loss(batch: Posterior, rng: torch.Generator) -> Loss:
-            game, stats = played(batch, rng)
-            read, more = self._read_noise(batch, rng)
-            return game + self.config.latent.anchor * read, stats | more
-
-        return loss
 
     def _graph_trainer(self, rng: torch.Generator) -> Trainer:
         options, generator, decoder = self.config.graph, self._generator, self._decoder
@@ -237,6 +230,19 @@ class GraphStages:
             critic_learning_rate=options.critic_learning_rate,
         )
         return Trainer(players, self.crystals, batch_size=options.batch_size, rng=rng, ema_decay=options.ema_decay)
+
+
+def _sum(
+    loss: Callable[[Any, torch.Generator], Loss], other: Callable[[Any, torch.Generator], Loss], weight: float
+) -> Callable[[Any, torch.Generator], Loss]:
+    """`loss` + weight * `other`, of the same batch."""
+
+    def both(batch: Any, rng: torch.Generator) -> Loss:
+        one, stats = loss(batch, rng)
+        two, more = other(batch, rng)
+        return one + weight * two, stats | more
+
+    return both
 
 
 def _arguments(config: Config, encoding: GraphEncoding, condition_dim: int) -> dict[str, dict[str, Any]]:

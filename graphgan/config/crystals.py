@@ -71,8 +71,8 @@ class PriorOptions:
     """Share of the budget (--steps or --minutes)."""
     layers: int = 2
     """Transformer blocks of the network that finds the noise of a crystal."""
-    variance: float = 0.1
-    """Squared error of a latent number that counts as half a nat."""
+    variance: float = 0.05
+    """Squared error of a latent number that counts as half a nat, on top of the noise that it has anyway."""
     kl_weight: float = 1.0
     """Weight of the KL divergence of the crystal noise."""
     batch_size: int = 64
@@ -117,6 +117,8 @@ class LatentOptions:
     """Of the generator's Adam with betas (0.0, 0.9)."""
     critic_learning_rate: float = 5e-4
     """Of the critic's Adam with betas (0.0, 0.9)."""
+    instance_noise: bool = False
+    """Generated latents meet the critic with the noise that draws of real ones have: the generator makes means."""
     anchor: float = 0.0
     """Weight of the prior stage's loss in the generator's: all training crystals stay within reach."""
     ema_decay: float = 0.998

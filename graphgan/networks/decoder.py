@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from graphgan.geometry import TAU, lattice_from_log_metric
 from graphgan.graph_tensor import GraphTensor
-from graphgan.latents import Latents
+from graphgan.latents import Latents, Posterior
 from graphgan.networks.attention import SetTransformer, masked_mean
 from graphgan.reconstruction import positions_from_directions
 
@@ -130,13 +130,16 @@ def _log_size(num_atoms: Tensor, dtype: torch.dtype) -> Tensor:
 
 
 @torch.no_grad()
-def standardise(encoder: Encoder, decoder: Decoder, latents: Latents) -> None:
-    """Give the latents mean 0 and variance 1 over `latents`, the encoder's means of a training set.
+def standardise(encoder: Encoder, decoder: Decoder, posterior: Posterior) -> None:
+    """Give the latents mean 0 and variance 1 over `posterior`, what the encoder says of a training set.
 
-    The encoder divides, the decoder multiplies, and what they do together stays as it is.
+    The variance is that of draws, noise included: numbers that the autoencoder found no use for are all noise, which
+    would be blown up to any size if only means counted. The encoder divides, the decoder multiplies, and what they do
+    together stays as it is.
     """
-    values = latents.values[latents.mask]
-    mean, std = values.mean(0), values.std(0, unbiased=False).clamp_min(1e-3)
+    values, noise = posterior.mean[posterior.mask], posterior.log_variance[posterior.mask].exp()
+    mean = values.mean(0)
+    std = (values.var(0, unbiased=False) + noise.mean(0)).sqrt().clamp_min(1e-3)
     for shift, scale in ((encoder.shift, encoder.scale), (decoder.latent_shift, decoder.latent_scale)):
         shift.add_(scale * mean)
         scale.mul_(std)

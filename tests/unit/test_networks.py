@@ -240,14 +240,36 @@ def test_standardise_changes_the_latents_and_not_the_crystals(crystals):
     encoder, decoder = Encoder(4, latent_dim=5, **SMALL), Decoder(4, latent_dim=5, hidden=16, layers=1)
     before = decoder(encoder(crystals).latents())
     for _ in range(2):  # twice is as good as once
-        standardise(encoder, decoder, encoder(crystals).latents())
+        standardise(encoder, decoder, encoder(crystals))
     posterior = encoder(crystals)
     values = posterior.mean[crystals.mask]
     assert_close(values.mean(0), torch.zeros(5), atol=1e-9, rtol=0)
-    assert_close(values.std(0, unbiased=False), torch.ones(5))
+    assert_close(values.var(0, unbiased=False) + posterior.spread().square(), torch.ones(5))
     after = decoder(posterior.latents())
     assert_close(after.lattice, before.lattice)
     assert_close(after.species, before.species)
+
+
+def test_a_latent_number_of_nothing_but_noise_stays_small(crystals):
+    """Its means hardly differ: divided by their spread, draws would be thousands wide."""
+    encoder, decoder = Encoder(4, latent_dim=5, **SMALL), Decoder(4, latent_dim=5, hidden=16, layers=1)
+    with torch.no_grad():
+        encoder.head.weight[0] *= 1e-6
+        encoder.head.weight[5] = 0
+        encoder.head.bias[5] = 0
+    standardise(encoder, decoder, encoder(crystals))
+    posterior = encoder(crystals)
+    assert posterior.mean[..., 0].abs().max() < 1e-4
+    assert_close(posterior.spread()[0].item(), 1.0)
+
+
+def test_blur_adds_noise_of_the_asked_width_to_atoms_alone():
+    latents = random_latents((40, 30), size=50, dim=2)
+    spread = torch.tensor([0.5, 3.0])
+    added = latents.blur(spread, torch.Generator().manual_seed(0)).values - latents.values
+    assert (added[~latents.mask] == 0).all()
+    assert_close(added[latents.mask].std(0), spread, rtol=0.2, atol=0)
+    assert_close(added[latents.mask].mean(0), torch.zeros(2), rtol=0, atol=0.8)
 
 
 def test_posterior_kl_is_exact():
