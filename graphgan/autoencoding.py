@@ -67,9 +67,8 @@ class ReconstructionLoss:
 class PriorLoss:
     """A variational autoencoder of whole crystals: latents of atoms to crystal noise and, by the generator, back.
 
-    loss = Σ over numbers |latents - theirs|² / (2 (spread² + variance)) an atom + `kl_weight` times the nats that the
-    crystal noise holds, an atom. `spread` [D] is the noise that the latents have anyway (`Posterior.spread`): numbers
-    of little noise are those that the decoder minds.
+    loss = |latents - theirs|² / (2 `variance`) an atom + `kl_weight` times the nats that the crystal noise holds, an
+    atom.
 
     What all atoms of a crystal have to agree on, its few elements first, must come from the noise they share, and a
     generator that has learned to read it makes crystals from any noise (Kingma & Welling 2014, arXiv:1312.6114). Beside
@@ -80,8 +79,7 @@ class PriorLoss:
     generator learns here to do without it, and a game may find a use for it.
     """
 
-    spread: Tensor
-    variance: float = 0.05
+    variance: float = 0.2
     kl_weight: float = 1.0
 
     def __call__(
@@ -95,14 +93,12 @@ class PriorLoss:
         noise = dataclasses.replace(noise, crystal=found.sample(rng).values[:, 0])
         made = generator(noise, latents.num_atoms, latents.condition)
         atoms = fair(latents.mask.sum(), rng)
-        units = (self.spread.square() + self.variance).rsqrt()
-        values, target = units * made.values, units * posterior.mean[:, :num]
-        order = nearest_order(values, target, latents.num_atoms)
+        target = posterior.mean[:, :num]
+        order = nearest_order(made.values, target, latents.num_atoms)
         target = target.gather(1, order[..., None].expand_as(target))
-        squared = (values - target).square().sum(-1) * latents.mask
+        squared = (made.values - target).square().sum(-1) * latents.mask
         error, kl = squared.sum() / atoms, found.kl() * len(latents) / atoms
-        loss = error / 2 + self.kl_weight * kl
-        # In units of what is forgiven.
+        loss = error / (2 * self.variance) + self.kl_weight * kl
         stats = {"latent_error": (error / latents.values.shape[2]).sqrt(), "crystal_kl": kl * atoms / len(latents)}
         return loss, {name: value.detach() for name, value in stats.items()}
 

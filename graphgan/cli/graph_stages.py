@@ -152,10 +152,9 @@ class GraphStages:
             autocast=autocast(self.config),
         )
 
-    def _reading(self, spread: Tensor) -> Callable[[Posterior, torch.Generator], Loss]:
-        """The prior's loss of batches whose latents have noise of this spread [D]."""
-        loss = PriorLoss(spread, self.config.prior.variance, self.config.prior.kl_weight)
-        return lambda batch, rng: loss(self.networks["noise_encoder"], self._generator, batch, rng)  # type: ignore
+    def _read_noise(self, posterior: Posterior, rng: torch.Generator) -> Loss:
+        loss = PriorLoss(self.config.prior.variance, self.config.prior.kl_weight)
+        return loss(self.networks["noise_encoder"], self._generator, posterior, rng)  # type: ignore[arg-type]
 
     @property
     def _generating(self) -> nn.ModuleDict:
@@ -164,12 +163,11 @@ class GraphStages:
 
     def _prior_trainer(self, rng: torch.Generator) -> Trainer:
         options = self.config.prior
-        posterior = encode_all(self.networks["encoder"], self.crystals)
-        reading = self._reading(posterior.spread())
-        player = Player("prior", self._generating, reading, options.learning_rate, betas=(0.9, 0.99), clip_norm=1.0)
+        rate = options.learning_rate
+        player = Player("prior", self._generating, self._read_noise, rate, betas=(0.9, 0.99), clip_norm=1.0)
         return Trainer(
             [player],
-            PosteriorSet(posterior),
+            PosteriorSet(encode_all(self.networks["encoder"], self.crystals)),
             batch_size=options.batch_size,
             rng=rng,
             ema_decay=options.ema_decay,
@@ -198,7 +196,7 @@ class GraphStages:
             critic_learning_rate=options.critic_learning_rate,
         )
         if options.anchor:
-            player = dataclasses.replace(player, loss=_sum(player.loss, self._reading(spread), options.anchor))
+            player = dataclasses.replace(player, loss=_sum(player.loss, self._read_noise, options.anchor))
         return Trainer(
             [critic, player],
             PosteriorSet(posterior),

@@ -71,8 +71,8 @@ class PriorOptions:
     """Share of the budget (--steps or --minutes)."""
     layers: int = 2
     """Transformer blocks of the network that finds the noise of a crystal."""
-    variance: float = 0.05
-    """Squared error of a latent number that counts as half a nat, on top of the noise that it has anyway."""
+    variance: float = 0.2
+    """Squared error of a latent number that counts as half a nat."""
     kl_weight: float = 1.0
     """Weight of the KL divergence of the crystal noise."""
     batch_size: int = 64
