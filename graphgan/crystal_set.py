@@ -129,6 +129,10 @@ class CrystalSet:
         """All crystals as one batch, padded to `max_atoms`."""
         return self._batch(torch.arange(len(self)), self.max_atoms)
 
+    def all_species(self) -> Tensor:
+        """The elements of all crystals [n, N], as they are stored."""
+        return self.species if self.rows is None else self.species[self.rows.to(self.species.device)]
+
     def digest(self) -> str:
         """sha256 of species, directions and lattices, as hexadecimal digits: by it a resumed run knows its crystals.
 

@@ -77,6 +77,7 @@ class GraphStages:
         rng = Share(self.crystals.device, ranks).manual_seed(self.config.seed)
         if stage == "autoencoder":
             self._decoder.set_scale(log_metric(self.crystals.lattice), self.crystals.num_atoms)
+            self._decoder.set_elements(self.crystals.all_species(), self.crystals.num_atoms)
             return self._autoencoder_trainer(rng)
         if stage == "prior":
             return self._prior_trainer(rng)
@@ -257,7 +258,8 @@ def _arguments(config: Config, encoding: GraphEncoding, condition_dim: int) -> d
         | {"latent_dim": auto.latent_dim, "hidden": auto.hidden, "layers": auto.encoder_layers},
         "decoder": species
         | {"latent_dim": auto.latent_dim, "hidden": auto.hidden, "layers": auto.decoder_layers}
-        | {"heads": auto.heads, "rounds": auto.rounds},
+        | {"heads": auto.heads, "rounds": auto.rounds}
+        | ({"agreement": auto.agreement, "max_atoms": encoding.max_atoms} if auto.agreement else {}),
         "generator": size
         | game
         | {"crystal_noise": latent.crystal_noise, "atom_noise": latent.atom_noise, "num_slots": encoding.max_atoms},

@@ -48,6 +48,9 @@ class AutoencoderOptions:
     """Reach of the Cartesian edge features in Å."""
     rounds: int = 3
     """Rounds of averaging directions into positions."""
+    agreement: float = 0.0
+    """Atoms of a decoded crystal agree on few elements: weight of what the training set says of their number; 0 lets
+    every atom choose for itself."""
     direction_weight: float = 10.0
     """Weight of 1 - cos of the direction errors."""
     lattice_weight: float = 3.0

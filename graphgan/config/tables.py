@@ -32,6 +32,7 @@ _NOT_NEGATIVE = (
     "identity_weight",
     "weight",
     "anchor",
+    "agreement",
     "least_validity",
 )
 _BELOW_ONE = ("ema_decay", "beta1", "beta2", "dropout")

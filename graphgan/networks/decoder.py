@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
+from graphgan.agreement import MOST_ELEMENTS, agree, element_costs
 from graphgan.geometry import TAU, lattice_from_log_metric
 from graphgan.graph_tensor import GraphTensor
 from graphgan.latents import Latents, Posterior
@@ -46,8 +47,12 @@ class Decoder(nn.Module):
     The pair head gives every direction D_ij as a phase: a cosine that is symmetric in i and j, a sine that is
     antisymmetric. A head that gives D_ij itself, antisymmetric, has to choose between 1/2 and -1/2 wherever an atom
     sits half a cell away, which in real crystals is most of the time, and learns next to nothing from such pairs.
+
+    With `agreement` more than 0, the atoms of a crystal agree on few elements (`graphgan.agreement`) before they are
+    averaged; it is the weight of what the training set says of their number (`set_elements`).
     """
 
+    element_costs: Tensor
     log_metric_mean: Tensor
     log_metric_std: Tensor
     latent_shift: Tensor
@@ -62,9 +67,13 @@ class Decoder(nn.Module):
         heads: int = 4,
         rounds: int = 3,
         condition_dim: int = 0,
+        agreement: float = 0.0,
+        max_atoms: int = 0,
     ) -> None:
         super().__init__()
-        self.rounds = rounds
+        self.rounds, self.agreement = rounds, agreement
+        if agreement:
+            self.register_buffer("element_costs", torch.zeros(max_atoms + 1, MOST_ELEMENTS))
         self.embed = nn.Linear(latent_dim, hidden)
         self.embed_crystal = nn.Linear(1 + condition_dim, hidden)
         self.transformer = SetTransformer(hidden, layers, heads)
@@ -82,6 +91,11 @@ class Decoder(nn.Module):
         per_atom = log_metric - _log_size(num_atoms, log_metric.dtype)
         self.log_metric_mean.copy_(per_atom.mean(0))
         self.log_metric_std.copy_(per_atom.std(0, unbiased=False).clamp_min(1e-2))
+
+    def set_elements(self, species: Tensor, num_atoms: Tensor) -> None:
+        """Take how many elements crystals of each size have, from a training set's elements [n, N] and sizes [n]."""
+        if self.agreement:
+            self.element_costs.copy_(element_costs(species, num_atoms))
 
     def normalise(self, log_metric: Tensor, num_atoms: Tensor) -> Tensor:
         """log-metrics [B, 6] in units of the lattice head."""
@@ -112,10 +126,13 @@ class Decoder(nn.Module):
         )
 
     def average(self, proposal: Proposal, latents: Latents) -> GraphTensor:
-        """The graph tensor of a proposal: directions averaged to positions, softmax species."""
-        mask = latents.mask
+        """The graph tensor of a proposal: directions averaged to positions, softmax species, of the elements agreed on
+        where atoms agree."""
+        mask, logits = latents.mask, proposal.species_logits
+        if self.agreement:
+            logits = agree(logits, mask, self.agreement * self.element_costs[latents.num_atoms])
         positions = positions_from_directions(proposal.directions, mask, self.rounds)
-        species = proposal.species_logits.softmax(-1) * mask[..., None]
+        species = logits.softmax(-1) * mask[..., None]
         lattice = lattice_from_log_metric(proposal.log_metric)
         return GraphTensor.from_positions(species, positions, lattice, latents.num_atoms, latents.condition)
 

@@ -9,7 +9,7 @@ PACKAGE = Path(__file__).resolve().parents[2] / "graphgan"
 FLOORS = [
     {"errors", "processes", "watch", "step_graph"},
     {"geometry", "data", "metrics", "cells", "models", "ranks"},
-    {"reconstruction", "draws", "rewards"},
+    {"reconstruction", "agreement", "draws", "rewards"},
     {"graph_tensor"},
     {"latents", "crystal_set", "image_tensor", "molecule_tensor"},
     {"objectives", "encodings"},
@@ -28,6 +28,7 @@ TENSOR_BANK = {
     "step_graph",
     "geometry",
     "reconstruction",
+    "agreement",
     "graph_tensor",
     "crystal_set",
     "image_tensor",
