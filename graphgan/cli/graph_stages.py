@@ -153,8 +153,11 @@ class GraphStages:
             autocast=autocast(self.config),
         )
 
-    def _read_noise(self, posterior: Posterior, rng: torch.Generator) -> Loss:
-        loss = PriorLoss(self.config.prior.variance, self.config.prior.kl_weight)
+    def _read_noise(self, posterior: Posterior, rng: torch.Generator, step: int | None = None) -> Loss:
+        """The prior's loss at a step of its stage, or after the stage."""
+        options = self.config.prior
+        halved = options.halved_after is not None and (step is None or step >= options.halved_after)
+        loss = PriorLoss(options.variance / (2 if halved else 1), options.kl_weight)
         return loss(self.networks["noise_encoder"], self._generator, posterior, rng)  # type: ignore[arg-type]
 
     @property
@@ -164,8 +167,11 @@ class GraphStages:
 
     def _prior_trainer(self, rng: torch.Generator) -> Trainer:
         options = self.config.prior
-        rate = options.learning_rate
-        player = Player("prior", self._generating, self._read_noise, rate, betas=(0.9, 0.99), clip_norm=1.0)
+
+        def read(batch: Posterior, rng: torch.Generator) -> Loss:
+            return self._read_noise(batch, rng, player.moves)
+
+        player = Player("prior", self._generating, read, options.learning_rate, betas=(0.9, 0.99), clip_norm=1.0)
         return Trainer(
             [player],
             PosteriorSet(encode_all(self.networks["encoder"], self.crystals)),

@@ -76,6 +76,8 @@ class PriorOptions:
     """Transformer blocks of the network that finds the noise of a crystal."""
     variance: float = 0.2
     """Squared error of a latent number that counts as half a nat."""
+    halved_after: int | None = None
+    """Steps after which, and beside the game, half the squared error counts as much; None for never."""
     kl_weight: float = 1.0
     """Weight of the KL divergence of the crystal noise."""
     batch_size: int = 64

@@ -180,6 +180,18 @@ def test_all_stages_play(data, tmp_path):
     assert main(["sample", str(folder), "-n", "3", "--out", str(tmp_path / "x.csv")]) == 0
 
 
+def test_the_prior_forgives_less_after_a_while(data, tmp_path):
+    """Two runs are one until the step at which one of them halves the variance, and differ from there on."""
+    logs = []
+    for name, more in (("plain", ()), ("halved", ("--prior.halved-after", "2"))):
+        words = ["train", str(data), "--quiet", *TINY, "--prior.share", "1.0", "--latent.anchor", "0.5", *more]
+        assert main([*words, "--out", str(tmp_path / name), "--steps", "12"]) == 0
+        logs.append([r for r in log_of(tmp_path / name) if r["stage"] == "prior" and "latent_error" in r])
+    # The error of step 3 is that before its move: the first that can differ is that of step 4.
+    same = [a == b for a, b in zip(*logs, strict=True)]
+    assert same[:3] == [True] * 3 and not any(same[3:]) and len(same) > 3
+
+
 def test_a_run_with_a_prior_can_be_stopped_in_any_stage(data, tmp_path):
     """Given its steps in three parts, it logs what it logs in one go."""
     words = ["train", str(data), "--quiet", *TINY, "--prior.share", "1.0", "--latent.anchor", "0.5"]
