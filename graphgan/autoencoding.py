@@ -91,7 +91,7 @@ class PriorLoss:
         found = encoder(latents)
         noise = generator.noise(len(latents), num, rng)
         noise = dataclasses.replace(noise, crystal=found.sample(rng).values[:, 0])
-        made = generator(noise, latents.num_atoms, latents.condition)
+        made = generator.make(noise, latents.num_atoms, latents.condition)
         atoms = fair(latents.mask.sum(), rng)
         target = posterior.mean[:, :num]
         order = nearest_order(made.values, target, latents.num_atoms)
@@ -99,7 +99,7 @@ class PriorLoss:
         squared = (made.values - target).square().sum(-1) * latents.mask
         error, kl = squared.sum() / atoms, found.kl() * len(latents) / atoms
         loss = error / (2 * self.variance) + self.kl_weight * kl
-        stats = {"latent_error": (error / latents.values.shape[2]).sqrt(), "crystal_kl": kl * atoms / len(latents)}
+        stats = {"latent_error": error / latents.values.shape[2], "crystal_kl": kl * atoms / len(latents)}
         return loss, {name: value.detach() for name, value in stats.items()}
 
 
@@ -112,7 +112,8 @@ def nearest_order(values: Tensor, target: Tensor, num_atoms: Tensor) -> Tensor:
     """
     from scipy.optimize import linear_sum_assignment
 
-    costs = torch.cdist(values.float(), target.float()).square().cpu().numpy()
+    # What is no number makes the loss none, which the trainer says; scipy would raise.
+    costs = torch.cdist(values.float(), target.float()).square().nan_to_num(0.0).cpu().numpy()
     order = torch.arange(values.shape[1]).repeat(len(values), 1)
     for row, cost, n in zip(order, costs, num_atoms.tolist(), strict=True):
         row[:n] = torch.from_numpy(linear_sum_assignment(cost[:n, :n])[1])

@@ -86,7 +86,8 @@ def sample(command: Sample) -> int:
     )
     if filters:
         say(f"{tally}")
-    say(f"{len(rows)} crystals made and written in {_rate(len(rows), start)}, {failed} failed to decode: {command.out}")
+    written = f", {tally.kept} written" if filters else " and written"
+    say(f"{len(rows)} crystals made{written} in {_rate(len(rows), start)}, {failed} failed to decode: {command.out}")
     return 0
 
 

@@ -208,7 +208,7 @@ class Evaluate:
     """Run folder whose loss curves go into the report."""
     seed: Seed = 0
     device: Device = "auto"
-    """Of the potential; auto takes a GPU where there is one."""
+    """Of the potential, and of a model to draw from; auto takes a GPU where there is one."""
 
     def run(self) -> int:
         from graphgan.cli.evaluate import evaluate

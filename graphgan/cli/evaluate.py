@@ -30,7 +30,9 @@ def evaluate(command: Evaluate) -> int:
     check_seed(command.seed)
     molecules = command.n is None and holds_molecules(command.samples)
     check_options(command, molecules)
-    filters = Filters(**dataclasses.asdict(command.keep))
+    filters = Filters(**dataclasses.asdict(command.keep), table=command.table)
+    if filters and molecules:
+        raise CommandError(f"--keep is for crystals, and {command.samples} holds molecules")
     if filters.max_residual is not None and command.n is None:
         raise CommandError("--keep.max-residual judges crystals fresh from a model: give a model and -n, not files")
     if command.stability != "none" and command.train is None:

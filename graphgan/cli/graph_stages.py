@@ -13,12 +13,12 @@ from graphgan.autoencoding import PriorLoss, ReconstructionLoss, reconstruction_
 from graphgan.cli.stages import autocast, build_objective, initialising
 from graphgan.config import Config
 from graphgan.crystal_set import CrystalSet
-from graphgan.draws import Share
+from graphgan.draws import Share, normal
 from graphgan.encodings import GraphEncoding
 from graphgan.geometry import log_metric
 from graphgan.graph_tensor import GraphTensor
 from graphgan.latents import Latents, Posterior, PosteriorSet
-from graphgan.networks import Decoder, Encoder, Generator, GraphCritic, LatentCritic, NoiseEncoder, standardise
+from graphgan.networks import Decoder, Encoder, Generator, GraphCritic, LatentCritic, NoiseEncoder, size_of, standardise
 from graphgan.objectives import Loss
 from graphgan.ranks import ALONE, Ranks
 from graphgan.sampling import Model, Sampler
@@ -34,10 +34,12 @@ KINDS: dict[str, type[nn.Module]] = {
     "latent_critic": LatentCritic,
     "graph_critic": GraphCritic,
     "noise_encoder": NoiseEncoder,
+    "noise_critic": LatentCritic,
 }
 TRAINED = {
     "autoencoder": ("encoder", "decoder"),
     "prior": ("generator", "noise_encoder"),
+    "noise": ("generator",),
     "latent": ("generator", "noise_encoder"),
     "graph": ("generator", "decoder"),
 }
@@ -79,8 +81,8 @@ class GraphStages:
             self._decoder.set_scale(log_metric(self.crystals.lattice), self.crystals.num_atoms)
             self._decoder.set_elements(self.crystals.all_species(), self.crystals.num_atoms)
             return self._autoencoder_trainer(rng)
-        if stage == "prior":
-            return self._prior_trainer(rng)
+        if stage in ("prior", "noise"):
+            return self._prior_trainer(rng) if stage == "prior" else self._noise_trainer(rng)
         return self._latent_trainer(rng) if stage == "latent" else self._graph_trainer(rng)
 
     def averaged(self, stage: str, trainer: Trainer) -> dict[str, nn.Module]:
@@ -182,6 +184,30 @@ class GraphStages:
             autocast=autocast(self.config),
         )
 
+    def _noise_trainer(self, rng: torch.Generator) -> Trainer:
+        """The game of whole crystals: one vector each, what the noise encoder reads against what the shaper makes of
+        noise. The generator's other weights have no part in it, and stay."""
+        options, generator, condition = self.config.noise, self._generator, self.crystals.condition
+        read = read_all(self.networks["noise_encoder"], encode_all(self.networks["encoder"], self.crystals))
+        size = size_of(self.crystals.num_atoms, condition, read.mean.dtype)
+
+        def fake(real: Latents, rng: torch.Generator) -> Latents:
+            noise = normal(len(real), generator.crystal_noise, rng=rng)
+            return real.replace(values=generator.shaper(noise, real.condition)[:, None])  # type: ignore[misc]
+
+        players = adversaries(
+            build_objective(options.objective, options.objective_options),
+            self.networks["noise_critic"],
+            nn.ModuleDict({"generator": generator}),
+            real=lambda posterior, rng: posterior.sample(rng),
+            fake=fake,
+            critic_steps=options.critic_steps,
+            learning_rate=options.learning_rate,
+            critic_learning_rate=options.critic_learning_rate,
+        )
+        data = PosteriorSet(dataclasses.replace(read, condition=size))
+        return Trainer(players, data, batch_size=options.batch_size, rng=rng, ema_decay=options.ema_decay)
+
     def _latent_trainer(self, rng: torch.Generator) -> Trainer:
         options, generator = self.config.latent, self._generator
         posterior = encode_all(self.networks["encoder"], self.crystals)
@@ -278,6 +304,13 @@ def _arguments(config: Config, encoding: GraphEncoding, condition_dim: int) -> d
     }
     if config.prior.share or latent.anchor:
         arguments["noise_encoder"] = size | noise | game | {"layers": config.prior.layers}
+    if config.noise.share:
+        arguments["generator"]["shape_hidden"] = config.noise.hidden
+        arguments["noise_critic"] = game | {
+            "latent_dim": latent.crystal_noise,
+            "hidden": config.noise.hidden,
+            "condition_dim": 1 + condition_dim,
+        }
     return arguments
 
 
@@ -292,6 +325,15 @@ def encode_all(encoder: Callable[[GraphTensor], Posterior], crystals: CrystalSet
         parts.append([nn.functional.pad(t, extra) for t in (part.mean, part.log_variance)])
     mean, log_variance = (torch.cat(tensors) for tensors in zip(*parts, strict=True))
     return Posterior(mean=mean, log_variance=log_variance, num_atoms=crystals.num_atoms, condition=crystals.condition)
+
+
+@torch.no_grad()
+def read_all(reader: Callable[[Latents], Posterior], posterior: Posterior, batch_size: int = 256) -> Posterior:
+    """The noise [n, 1, G] that is read from the means of a whole set's latents."""
+    latents = posterior.latents()
+    parts = [reader(latents[start : start + batch_size].trim()) for start in range(0, len(latents), batch_size)]
+    mean, log_variance = (torch.cat([getattr(p, name) for p in parts]) for name in ("mean", "log_variance"))
+    return Posterior(mean=mean, log_variance=log_variance, num_atoms=torch.ones_like(posterior.num_atoms))
 
 
 def straight_through(species: Tensor) -> Tensor:

@@ -157,7 +157,9 @@ class Run:
         self.stage, self.finished = stage, False
         trainer = self.trainer = self.stages.trainer(stage, self.ranks)
         if self.config.cuda_graph and stage in CAPTURED and not trainer.captures:
-            self.progress.say("no CUDA graph: it takes one GPU, one process and a penalty in equal moves of every step")
+            self.progress.say(
+                "no CUDA graph: it takes one GPU, one process, no anchor and a penalty in equal moves of every step"
+            )
         if self._resume_state is not None:
             with _of_this_version(self.folder / "checkpoints" / "last.pt"):
                 trainer.load_state_dict(self._resume_state)

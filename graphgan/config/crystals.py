@@ -11,7 +11,7 @@ from typing import Literal
 from graphgan.config.run import RunConfig
 from graphgan.config.tables import ConfigError
 
-STAGES = ("autoencoder", "prior", "latent", "graph")
+STAGES = ("autoencoder", "prior", "noise", "latent", "graph")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,8 +89,33 @@ class PriorOptions:
 
 
 @dataclasses.dataclass(frozen=True)
+class NoiseOptions:
+    """Stage 3, off unless it has a share: after the prior stage, a game over the noise of whole crystals, so that
+    sampled noise is like that which was read from real ones. Its critic has the latent stage's heads and layers."""
+
+    share: float = 0.0
+    """Share of the budget (--steps or --minutes)."""
+    objective: str = "wgan-gp"
+    """As in the latent stage."""
+    objective_options: dict[str, float] = dataclasses.field(default_factory=dict)
+    """Arguments of the objective."""
+    hidden: int = 128
+    """Features of the network that shapes noise, and of the critic."""
+    critic_steps: int = 3
+    """Critic steps a step of the shaper."""
+    batch_size: int = 128
+    """Crystals a step."""
+    learning_rate: float = 3e-4
+    """Of the shaper's Adam with betas (0.0, 0.9)."""
+    critic_learning_rate: float = 3e-4
+    """Of the critic's Adam with betas (0.0, 0.9)."""
+    ema_decay: float = 0.998
+    """Of the averaged weights, which go on to the next stage."""
+
+
+@dataclasses.dataclass(frozen=True)
 class LatentOptions:
-    """Stage 3: the game in latent space."""
+    """Stage 4: the game in latent space."""
 
     share: float = 0.7
     """Share of the budget (--steps or --minutes)."""
@@ -132,7 +157,7 @@ class LatentOptions:
 
 @dataclasses.dataclass(frozen=True)
 class GraphOptions:
-    """Stage 4, off unless it has a share: fine-tuning generator and decoder against a critic of graph tensors."""
+    """Stage 5, off unless it has a share: fine-tuning generator and decoder against a critic of graph tensors."""
 
     share: float = 0.0
     """Share of the budget (--steps or --minutes)."""
@@ -168,6 +193,7 @@ class Config(RunConfig):
     encoding: EncodingOptions = dataclasses.field(default_factory=EncodingOptions)
     autoencoder: AutoencoderOptions = dataclasses.field(default_factory=AutoencoderOptions)
     prior: PriorOptions = dataclasses.field(default_factory=PriorOptions)
+    noise: NoiseOptions = dataclasses.field(default_factory=NoiseOptions)
     latent: LatentOptions = dataclasses.field(default_factory=LatentOptions)
     graph: GraphOptions = dataclasses.field(default_factory=GraphOptions)
 
@@ -178,6 +204,7 @@ class Config(RunConfig):
             ("autoencoder", "autoencoder.heads", self.autoencoder.heads),
             ("autoencoder", "autoencoder.channels", channels),
             ("latent", "latent.heads", self.latent.heads),
+            ("noise", "latent.heads", self.latent.heads),
             ("graph", "autoencoder.channels", channels),
         ):
             if (hidden := getattr(self, name).hidden) % heads:
@@ -186,6 +213,8 @@ class Config(RunConfig):
             raise ConfigError(
                 f"latent.heads is {self.latent.heads}, does not divide latent.critic_hidden {self.latent.critic_hidden}"
             )
+        if self.noise.share and not self.prior.share:
+            raise ConfigError("noise.share is set, and prior.share is 0: nothing has learned to read noise")
         shares = [getattr(self, stage).share for stage in STAGES]
         if shares[0] <= 0 or sum(shares[1:]) <= 0:
             raise ConfigError(f"shares are {shares}: the autoencoder and a game need more than 0, none less")

@@ -10,9 +10,8 @@ if TYPE_CHECKING:
     from graphgan.networks.critic import GraphCritic, LatentCritic
     from graphgan.networks.decoder import Decoder, Proposal, standardise
     from graphgan.networks.encoder import Encoder
-    from graphgan.networks.generator import Generator, Noise
+    from graphgan.networks.generator import Generator, Noise, size_of
     from graphgan.networks.noise_encoder import NoiseEncoder
-from graphgan.networks.noise_encoder import NoiseEncoder
 
 _EXPORTS = {
     "Decoder": "decoder",
@@ -23,6 +22,7 @@ _EXPORTS = {
     "Noise": "generator",
     "NoiseEncoder": "noise_encoder",
     "Proposal": "decoder",
+    "size_of": "generator",
     "standardise": "decoder",
 }
 __all__ = [
@@ -34,6 +34,7 @@ __all__ = [
     "Noise",
     "NoiseEncoder",
     "Proposal",
+    "size_of",
     "standardise",
 ]
 

@@ -32,6 +32,30 @@ class Noise:
         return Noise(self.crystal.to(device), self.atoms.to(device), self.slots.to(device))
 
 
+class NoiseShaper(nn.Module):
+    """Standard normal numbers -> the noise that crystals were read to have, given their size; at first the identity.
+
+    What an encoder reads from real crystals is only nearly standard normal, and where it is not, noise stands for
+    crystals that nobody has seen: compositions, above all, that are none.
+    """
+
+    def __init__(self, crystal_noise: int, hidden: int, condition_dim: int = 0) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.Linear(crystal_noise + 1 + condition_dim, hidden),
+            nn.SiLU(),
+            nn.Linear(hidden, hidden),
+            nn.SiLU(),
+            nn.Linear(hidden, crystal_noise),
+        )
+        nn.init.zeros_(self.layers[4].weight)  # type: ignore[arg-type]
+        nn.init.zeros_(self.layers[4].bias)  # type: ignore[arg-type]
+
+    def forward(self, crystal: Tensor, size: Tensor) -> Tensor:
+        """crystal [B, G]; size [B, 1 + C]: log of the atom count, and the condition."""
+        return crystal + self.layers(torch.cat([crystal, size], dim=-1)).to(crystal.dtype)
+
+
 class Generator(nn.Module):
     """Noise of the crystal and of every atom -> Latents, equivariant to the order of the atoms' noise and slots.
 
@@ -40,7 +64,8 @@ class Generator(nn.Module):
     other atom of its crystal has, beside its noise.
 
     Global and per-atom noise together follow EPiC-GAN (Buhmann et al. 2023, arXiv:2301.08128). The output is in the
-    encoder's latents, which have mean 0 and variance 1 over the training set once the autoencoder is fitted.
+    encoder's latents, which have mean 0 and variance 1 over the training set once the autoencoder is fitted. With
+    `shape_hidden`, a `NoiseShaper` of so many features comes before all else.
     """
 
     def __init__(
@@ -53,6 +78,7 @@ class Generator(nn.Module):
         atom_noise: int = 16,
         num_slots: int = 64,
         condition_dim: int = 0,
+        shape_hidden: int = 0,
     ) -> None:
         super().__init__()
         self.crystal_noise, self.atom_noise = crystal_noise, atom_noise
@@ -61,6 +87,8 @@ class Generator(nn.Module):
         self.embed_slots = nn.Embedding(num_slots, hidden)
         self.transformer = SetTransformer(hidden, layers, heads)
         self.head = nn.Linear(hidden, latent_dim)
+        with torch.random.fork_rng(devices=[]):  # other networks begin as they would without it
+            self.shaper = NoiseShaper(crystal_noise, shape_hidden, condition_dim) if shape_hidden else None
 
     def noise(self, num_crystals: int, num: int, rng: torch.Generator) -> Noise:
         """Noise for `num_crystals` crystals padded to `num` atoms, from rng, on its device."""
@@ -70,12 +98,23 @@ class Generator(nn.Module):
         return Noise(crystal, atoms, slots)
 
     def forward(self, noise: Noise, num_atoms: Tensor, condition: Tensor | None = None) -> Latents:
+        if self.shaper is not None:
+            crystal = self.shaper(noise.crystal, size_of(num_atoms, condition, noise.crystal.dtype))
+            noise = dataclasses.replace(noise, crystal=crystal)
+        return self.make(noise, num_atoms, condition)
+
+    def make(self, noise: Noise, num_atoms: Tensor, condition: Tensor | None = None) -> Latents:
+        """Latents of noise whose crystal numbers have been read, or shaped, already."""
         mask = atom_mask(num_atoms, noise.atoms.shape[1])
-        crystal = [noise.crystal, torch.log(num_atoms.to(noise.crystal.dtype))[:, None]]
-        if condition is not None:
-            crystal.append(condition)
+        crystal = torch.cat([noise.crystal, size_of(num_atoms, condition, noise.crystal.dtype)], dim=-1)
         h = self.embed_atoms(noise.atoms) + self.embed_slots(noise.slots)
-        h = h + self.embed_crystal(torch.cat(crystal, dim=-1))[:, None]
+        h = h + self.embed_crystal(crystal)[:, None]
         # Under autocast the head speaks bfloat16; what a game measures distances between does not.
         values = self.head(self.transformer(h, mask)).to(noise.atoms.dtype)
         return Latents(values=values * mask[..., None], num_atoms=num_atoms, condition=condition)
+
+
+def size_of(num_atoms: Tensor, condition: Tensor | None, dtype: torch.dtype) -> Tensor:
+    """What is known of a crystal before its noise [B, 1 + C]: log of the atom count, and the condition."""
+    size = torch.log(num_atoms.to(dtype))[:, None]
+    return size if condition is None else torch.cat([size, condition], dim=-1)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from graphgan import metrics
 from graphgan.errors import UserError
+from graphgan.metrics.properties import is_finite
 
 if TYPE_CHECKING:
     from pymatgen.core import Structure
@@ -30,7 +31,7 @@ class Filters:
     min_distance  Å from any atom to the nearest, its own periodic images included
     max_residual  consistency residual at most: how far, as RMS in fractions of the cell, the direction matrices were
                   from being differences of positions before they were averaged (`graphgan.reconstruction.consistency`)
-    neutral       charges can balance (`graphgan.metrics.compositionally_valid`)
+    neutral       charges can balance (`graphgan.metrics.compositionally_valid`), with the oxidation states of `table`
 
     FilterError for a limit that is not positive and finite.
     """
@@ -38,6 +39,7 @@ class Filters:
     min_distance: float | None = None
     max_residual: float | None = None
     neutral: bool = False
+    table: str = metrics.OXIDATION_TABLES[0]
 
     def __post_init__(self) -> None:
         for name in ("min_distance", "max_residual"):
@@ -50,12 +52,12 @@ class Filters:
 
     @property
     def rules(self) -> tuple[str, ...]:
-        """Every rule in words."""
+        """Every rule in words. ASCII, since they go into CIFs and to terminals of any kind."""
         said = []
         if self.max_residual is not None:
             said.append(f"consistency residual at most {self.max_residual:g}")
         if self.min_distance is not None:
-            said.append(f"atoms at least {self.min_distance:g} Å apart")
+            said.append(f"atoms at least {self.min_distance:g} A apart")
         if self.neutral:
             said.append("charges can balance")
         return tuple(said)
@@ -67,7 +69,7 @@ class Filters:
         """
         if self.max_residual is not None and residual is None:
             raise FilterError(NO_RESIDUAL)
-        if structure is None:
+        if structure is None or not _is_crystal(structure):
             return CRYSTAL
         met = self._met(structure, residual)
         return next((rule for rule, is_met in zip(self.rules, met, strict=True) if not is_met), None)
@@ -79,7 +81,12 @@ class Filters:
         if self.min_distance is not None:
             yield bool(metrics.nearest_neighbour_distances(structure).min() >= self.min_distance)
         if self.neutral:
-            yield metrics.compositionally_valid(structure)
+            yield metrics.compositionally_valid(structure, self.table)
+
+
+def _is_crystal(structure: Structure) -> bool:
+    """Whether there are atoms, all somewhere, in a cell that is not flat."""
+    return bool(len(structure)) and is_finite(structure) and structure.lattice.volume >= metrics.MIN_VOLUME
 
 
 @dataclasses.dataclass

@@ -90,8 +90,8 @@ class Model(Sampler):
         return map(self._crystals, self._chunks(request))
 
     def drawn(self, n: int, **wishes: Unpack[Wishes]) -> Iterator[tuple[list[Crystal | None], list[float]]]:
-        for passes in self._chunks(self.request(n, **wishes)):
-            yield self._crystals(passes), _residuals(passes).tolist()
+        request = self.request(n, **wishes)  # what cannot be is said now, not at the first crystal
+        return ((self._crystals(passes), _residuals(passes).tolist()) for passes in self._chunks(request))
 
     def compile(self, backend: str = "inductor") -> None:
         """Let torch.compile make the network pass; the first crystals of every size then take longer."""

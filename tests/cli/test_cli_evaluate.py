@@ -148,6 +148,12 @@ def test_no_model_or_no_number_is_one_line(words, message, tmp_path, capsys):
     assert message in error_of(["evaluate", *words, "--out", tmp_path / "r"], capsys)
 
 
+def test_molecules_have_no_filters(tmp_path, capsys):
+    (tmp_path / "m.smi").write_text("CCO\n")
+    words = ["evaluate", tmp_path / "m.smi", "--keep.neutral", "--out", tmp_path / "r"]
+    assert "--keep is for crystals" in error_of(words, capsys)
+
+
 def test_a_residual_needs_a_model(perov, tmp_path, capsys):
     words = ["evaluate", perov, "--keep.max-residual", 0.1, "--out", tmp_path / "r"]
     assert "fresh from a model: give a model and -n" in error_of(words, capsys)

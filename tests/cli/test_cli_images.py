@@ -105,7 +105,7 @@ def test_what_images_cannot_do_is_one_line(run, data, tmp_path, capsys):
     words = ["train", data, "--out", tmp_path / "r", "--recipe", "image-wgan", "--encoding", "graph"]
     assert "are of another encoding" in error_of(words, capsys)
     words = ["train", data, "--out", tmp_path / "r", "--recipe", "nothing"]
-    assert "no such recipe; there are crystens-diffusion, crystens-gan" in error_of(words, capsys)
+    assert "no such recipe; there are carbon_24, crystens-diffusion, crystens-gan" in error_of(words, capsys)
     words = ["train", data, "--out", tmp_path / "r", "--encoding", "crystens", "--objective", "nothing"]
     assert "unknown name 'nothing'" in error_of(words, capsys)
     words = ["train", data, "--out", tmp_path / "r", "--recipe", "crystens-wgan", "--image.max-sites", "20"]

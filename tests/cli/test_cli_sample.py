@@ -264,9 +264,15 @@ def test_what_is_kept_is_a_part_of_the_raw_crystals(tmp_path, capsys):
     for name, text in kept.items():
         comment, body = text.split("\n", 1)
         assert body == raw[name].split("\n", 1)[1]
-        assert "filtered: consistency residual at most 0.02, atoms at least 1.9 Å apart, charges" in comment
+        assert "filtered: consistency residual at most 0.02, atoms at least 1.9 A apart, charges" in comment
     distances = {name: s.distance_matrix for name, s in zip(raw, read(tmp_path / "raw.csv").structures, strict=True)}
     assert all(distances[name][~np.eye(5, dtype=bool)].min() >= 1.9 for name in kept)
+
+
+def test_nothing_is_made_for_what_cannot_be_asked(tmp_path, capsys):
+    words = ["sample", "perov-5", "-n", 2, "--num-atoms", 99, "--out", tmp_path / "new" / "x.csv"]
+    assert error_of(words, capsys) == "num_atoms is 99, this model makes 1 to 5"
+    assert not (tmp_path / "new").exists()
 
 
 def test_filters_and_symmetrize_go_together(tmp_path):

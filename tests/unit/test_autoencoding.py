@@ -34,10 +34,8 @@ class Constant(nn.Module):
         slots = torch.arange(num).expand(count, num)
         return Noise(torch.full((count, 2), 9.0), torch.zeros(count, num, 1), slots)
 
-    def __call__(self, first, num_atoms=None, condition=None):
-        if isinstance(first, Latents):
-            return self.forward(first)
-        self.given = first
+    def make(self, noise, num_atoms, condition):
+        self.given = noise
         return Latents(values=self.values, num_atoms=num_atoms)
 
 
@@ -50,7 +48,7 @@ def test_loss_by_hand():
     loss, stats = PriorLoss(variance=0.5, kl_weight=2.0)(toy, toy, posterior, torch.Generator().manual_seed(0))
     nats = 0.5 * (1 + 4 * (variance - 1 - math.log(variance)))  # of both crystals together
     assert_close(loss.item(), (5 / 3) / (2 * 0.5) + 2.0 * nats / 3, rtol=1e-5, atol=0)
-    assert_close(stats["latent_error"].item(), math.sqrt(5 / 3), rtol=1e-5, atol=0)
+    assert_close(stats["latent_error"].item(), 5 / 3, rtol=1e-5, atol=0)
     assert_close(stats["crystal_kl"].item(), nats / 2, rtol=1e-5, atol=0)
     # The noise of the crystal was read, around its means; that of the atoms was drawn.
     assert (toy.given.crystal - mean[:, 0]).abs().max() < 5 * math.sqrt(variance)
@@ -70,6 +68,18 @@ def test_nearest_order_is_the_best_of_all_orders():
         ]
         mine = float((values[b, :n] - target[b, order[b, :n]]).square().sum())
         assert mine == pytest.approx(min(costs), rel=1e-5)
+
+
+def test_numbers_that_are_none_reach_the_loss():
+    """So that the trainer says whose they are and when, in one line."""
+    values = torch.zeros(1, 3, 2)
+    values[0, 1] = float("nan")
+    assert sorted(nearest_order(values, torch.zeros(1, 3, 2), torch.tensor([3]))[0].tolist()) == [0, 1, 2]
+    encoder, generator = NoiseEncoder(2, 6, hidden=16, layers=1), Generator(2, 16, 1, crystal_noise=6, atom_noise=2)
+    with torch.no_grad():
+        generator.head.bias.fill_(float("inf"))
+    posterior = posterior_of([[[1.0, 0.0], [0.0, 2.0]]], [2])
+    assert not PriorLoss()(encoder, generator, posterior, torch.Generator().manual_seed(0))[0].isfinite()
 
 
 def test_the_loss_knows_no_order():
@@ -99,4 +109,4 @@ def test_it_learns_to_give_back_a_few_crystals():
         value.backward()
         optimizer.step()
         errors.append(float(stats["latent_error"]))
-    assert errors[0] > 0.8 and sum(errors[-20:]) / 20 < 0.35
+    assert errors[0] > 0.7 and sum(errors[-20:]) / 20 < 0.12

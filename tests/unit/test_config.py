@@ -3,6 +3,7 @@ import dataclasses
 import pytest
 
 from graphgan.config import Config, ConfigError, build, from_table, load_config, save_config
+from graphgan.config.files import load_recipe
 from graphgan.objectives import OBJECTIVES, WassersteinGP
 
 
@@ -47,6 +48,8 @@ def test_an_empty_file_is_the_defaults(tmp_path):
         ("latent: {critic_hidden: 30}", "latent.heads is 4, does not divide latent.critic_hidden 30"),
         ("latent: {critic_hidden: 0}", "latent.critic_hidden is 0, expected at least 1"),
         ("latent: {anchor: -1}", "latent.anchor is -1.0, expected 0 or more"),
+        ("noise: {share: 1}", "noise.share is set, and prior.share is 0"),
+        ("noise: {hidden: 30}", "latent.heads is 4, does not divide noise.hidden 30"),
         ("prior: {halved_after: 0}", "prior.halved_after is 0, expected at least 1"),
         ("autoencoder: {agreement: -1}", "autoencoder.agreement is -1.0, expected 0 or more"),
         ("prior: {variance: 0}", "prior.variance is 0.0, expected more than 0"),
@@ -108,3 +111,13 @@ def test_build_takes_built_in_and_foreign_names():
         build("no_such_package:X", OBJECTIVES, {})
     with pytest.raises(ConfigError, match="unexpected keyword argument"):
         build("wgan-gp", OBJECTIVES, {"lambda_": 1})
+
+
+@pytest.mark.parametrize("name", ["perov_5", "carbon_24", "mp_20"])
+def test_recipes_of_benchmark_sets_have_a_budget_and_all_their_stages(name):
+    config = load_recipe(name)
+    assert config.minutes is not None and "prior" in config.stages
+    assert sum(config.stages.values()) == pytest.approx(1)
+    written = [getattr(config, stage).share for stage in config.stages]
+    assert sum(written) == pytest.approx(1)  # shares that can be read as parts of the budget
+    assert config.encoding.max_atoms == {"perov_5": 5, "carbon_24": 24, "mp_20": 20}[name]

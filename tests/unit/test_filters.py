@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from pymatgen.core import Lattice, Structure
 
-from graphgan.sampling import FilterError, Filters, Tally, load_model
+from graphgan.sampling import FilterError, Filters, SamplingError, Tally, load_model
 
 
 def cell(edge, *atoms):
@@ -20,12 +20,12 @@ SALT = cell(10.0, ("Na", 0.0), ("Cl", 0.25))
 
 @pytest.mark.parametrize(("limit", "kept"), [(2.4999, True), (2.5001, False)])
 def test_minimum_distance_is_that_of_the_nearest_atoms(limit, kept):
-    rule = f"atoms at least {limit:g} Å apart"
+    rule = f"atoms at least {limit:g} A apart"
     assert Filters(min_distance=limit).broken(SALT) == (None if kept else rule)
 
 
 def test_images_of_one_atom_count():
-    assert Filters(min_distance=1.6).broken(cell(1.5, ("H", 0.0))) == "atoms at least 1.6 Å apart"
+    assert Filters(min_distance=1.6).broken(cell(1.5, ("H", 0.0))) == "atoms at least 1.6 A apart"
     assert Filters(min_distance=1.4).broken(cell(1.5, ("H", 0.0))) is None
 
 
@@ -52,6 +52,22 @@ def test_the_first_rule_broken_is_named_and_failures_break_all():
     assert Filters().broken(SALT) is None
 
 
+@pytest.mark.parametrize("lattice", [np.zeros((3, 3)), np.diag([5.0, 5.0, 0.0]), np.full((3, 3), np.nan)])
+def test_what_is_no_crystal_meets_no_rule(lattice):
+    flat = Structure(Lattice.cubic(5), ["Na", "Cl"], [[0, 0, 0], [0.5] * 3])
+    flat.lattice = Lattice(lattice)
+    for filters in (Filters(min_distance=1), Filters(neutral=True)):
+        assert filters.broken(flat) == "a crystal"
+        assert filters.broken(Structure(Lattice.cubic(5), [], [])) == "a crystal"
+        assert filters.broken(cell(10.0, ("Na", 0.0), ("Cl", float("nan")))) == "a crystal"
+
+
+def test_neutrality_takes_the_table_asked_for():
+    salt = cell(10.0, ("W", 0.0), ("Cl", 0.25))
+    assert Filters(neutral=True).broken(salt) is None
+    assert Filters(neutral=True, table="smact-4.0.2-icsd24").broken(salt) == "charges can balance"
+
+
 @pytest.mark.parametrize("limit", [0.0, -1.0, math.inf, math.nan])
 @pytest.mark.parametrize("name", ["min_distance", "max_residual"])
 def test_a_limit_that_is_none_is_refused(name, limit):
@@ -65,6 +81,11 @@ def test_tally():
     assert [tally.add(rule) for rule in (None, "a", "b", "b")] == [True, False, False, False]
     assert (tally.drawn, tally.kept, tally.acceptance, dict(tally.left_out)) == (4, 1, 0.25, {"a": 1, "b": 2})
     assert str(tally) == "1 of 4 crystals kept (25.0 %); 2 left out: not b; 1 left out: not a"
+
+
+def test_what_cannot_be_drawn_is_said_at_once():
+    with pytest.raises(SamplingError):
+        load_model("perov-5").drawn(0)
 
 
 def test_residuals_come_with_their_crystals():

@@ -214,6 +214,22 @@ def test_generator_permutes_with_its_noise():
     assert_close(generator(moved, counts).values, generator(noise, counts).values[:, order])
 
 
+def test_a_shaper_is_at_first_the_identity_and_disturbs_no_other_network():
+    made = []
+    for shape_hidden in (0, 12):
+        torch.manual_seed(0)
+        generator = Generator(hidden=16, layers=1, shape_hidden=shape_hidden)
+        noise = generator.noise(2, 4, torch.Generator().manual_seed(0))
+        made.append((generator(noise, torch.tensor([4, 2])).values, torch.randn(3)))
+    for a, b in zip(*made, strict=True):
+        assert_close(a, b)
+    with torch.no_grad():
+        generator.shaper.layers[4].weight.normal_()
+    counts = torch.tensor([4, 2])
+    assert (generator(noise, counts).values - made[0][0]).abs().max() > 1e-3
+    assert_close(generator.make(noise, counts).values, made[0][0])  # noise that was read is not shaped
+
+
 def test_condition_reaches_every_network(crystals):
     torch.manual_seed(1)
     counts, condition = crystals.num_atoms, torch.tensor([[0.1], [0.5], [-2.0]])
