@@ -214,7 +214,7 @@ def test_symmetrised_samples_have_symmetry(tmp_path):
 def test_export_and_sample_again(tmp_path, capsys):
     out = tmp_path / "new" / "small.pt"
     assert main(["export", "perov-5", "--out", str(out)]) == 0
-    assert "perov-5, step 2500, 0.8 MB" in capsys.readouterr().err
+    assert "perov-5, step 824, 1.4 MB" in capsys.readouterr().err
     assert error_of(["export", "perov-5", "--out", out], capsys) == f"{out}: exists; add --overwrite to replace it"
     assert main(["export", "perov-5", "--out", str(out), "--overwrite"]) == 0
     capsys.readouterr()
@@ -224,8 +224,8 @@ def test_export_and_sample_again(tmp_path, capsys):
     make("-n", 3, "--out", tmp_path / "b.json")
     a, b = (json.loads((tmp_path / name).read_text()) for name in ("a.json", "b.json"))
     assert [r["properties"]["comment"].split("model ")[1] for r in (a[0], b[0])] == [
-        "small, step 2500; seed 0",
-        "perov-5, step 2500; seed 0",
+        "small, step 824; seed 0",
+        "perov-5, step 824; seed 0",
     ]
     assert [r["sites"] for r in a] == [r["sites"] for r in b]
 

@@ -365,8 +365,8 @@ def test_a_file_that_is_no_model_is_one_line(change, message, tmp_path):
 
 def test_a_path_wins_over_a_name_and_an_unknown_name_lists_all(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert load_model("Perov_5").step == 2500
-    with pytest.raises(CheckpointError, match=r"perov-6: neither .* nor a shipped model \(perov-5"):
+    assert load_model("Perov_5").step == 824
+    with pytest.raises(CheckpointError, match=r"perov-6: neither .* nor a shipped model \(mp-20, perov-5"):
         load_model("perov-6")
     (tmp_path / "perov-5" / "checkpoints").mkdir(parents=True)
     with pytest.raises(CheckpointError, match="neither a checkpoint nor a run folder"):
