@@ -43,9 +43,9 @@ def evaluate(command: Evaluate) -> int:
     make_folder(command.out)  # before the work, which may take hours
     if molecules:
         return evaluate_molecules(command, log)
-    given = _drawn(command, filters) if command.n is not None else _given(command)
     reference = _real(command.reference, command.reference_split, "val")
     train = _real(command.train, command.train_split, "train")
+    given = _drawn(command, filters) if command.n is not None else _given(command)
     judge = partial(
         evaluate_structures,
         reference=reference,
