@@ -13,6 +13,12 @@ from graphgan.draws import normal
 from graphgan.graph_tensor import atom_mask
 
 
+def size_of(num_atoms: Tensor, condition: Tensor | None, dtype: torch.dtype) -> Tensor:
+    """What is known of a crystal before its atoms [B, 1 + C]: log of the atom count, and the condition."""
+    size = torch.log(num_atoms.to(dtype))[:, None]
+    return size if condition is None else torch.cat([size, condition], dim=-1)
+
+
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
 class Latents:
     """B crystals as latent vectors of their atoms, padded to N atoms.
@@ -54,6 +60,11 @@ class Latents:
     def mask(self) -> Tensor:
         """[B, N] true for atoms, false for padding."""
         return atom_mask(self.num_atoms, self.values.shape[1])
+
+    @property
+    def size(self) -> Tensor:
+        """`size_of` these crystals."""
+        return size_of(self.num_atoms, self.condition, self.values.dtype)
 
     def blur(self, spread: Tensor, rng: torch.Generator) -> Latents:
         """The same crystals with normal noise of standard deviation `spread` [D] on every atom."""

@@ -17,8 +17,8 @@ from graphgan.draws import Share, normal
 from graphgan.encodings import GraphEncoding
 from graphgan.geometry import log_metric
 from graphgan.graph_tensor import GraphTensor
-from graphgan.latents import Latents, Posterior, PosteriorSet
-from graphgan.networks import Decoder, Encoder, Generator, GraphCritic, LatentCritic, NoiseEncoder, size_of, standardise
+from graphgan.latents import Latents, Posterior, PosteriorSet, size_of
+from graphgan.networks import Decoder, Encoder, Generator, GraphCritic, LatentCritic, NoiseEncoder, standardise
 from graphgan.objectives import Loss
 from graphgan.ranks import ALONE, Ranks
 from graphgan.sampling import Model, Sampler

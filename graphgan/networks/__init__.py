@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from graphgan.networks.critic import GraphCritic, LatentCritic
     from graphgan.networks.decoder import Decoder, Proposal, standardise
     from graphgan.networks.encoder import Encoder
-    from graphgan.networks.generator import Generator, Noise, size_of
+    from graphgan.networks.generator import Generator, Noise
     from graphgan.networks.noise_encoder import NoiseEncoder
 
 _EXPORTS = {
@@ -22,7 +22,6 @@ _EXPORTS = {
     "Noise": "generator",
     "NoiseEncoder": "noise_encoder",
     "Proposal": "decoder",
-    "size_of": "generator",
     "standardise": "decoder",
 }
 __all__ = [
@@ -34,7 +33,6 @@ __all__ = [
     "Noise",
     "NoiseEncoder",
     "Proposal",
-    "size_of",
     "standardise",
 ]
 

@@ -1,6 +1,5 @@
 """Critics: how real does a crystal look? One for latents, one for graph tensors; both give one score a crystal."""
 
-import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm as with_spectral_norm
 
@@ -31,10 +30,7 @@ class LatentCritic(nn.Module):
             normalise_spectrum(self)
 
     def forward(self, latents: Latents) -> Tensor:
-        crystal = torch.log(latents.num_atoms.to(latents.values.dtype))[:, None]
-        if latents.condition is not None:
-            crystal = torch.cat([crystal, latents.condition], dim=-1)
-        h = self.embed(latents.values) + self.embed_crystal(crystal)[:, None]
+        h = self.embed(latents.values) + self.embed_crystal(latents.size)[:, None]
         return self.head(masked_mean(self.transformer(h, latents.mask), latents.mask))[:, 0]
 
 

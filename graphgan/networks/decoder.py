@@ -104,11 +104,8 @@ class Decoder(nn.Module):
     def propose(self, latents: Latents) -> Proposal:
         """Species, directions as the pair head gives them, and lattice; nothing averaged yet."""
         mask = latents.mask
-        crystal = torch.log(latents.num_atoms.to(latents.values.dtype))[:, None]
-        if latents.condition is not None:
-            crystal = torch.cat([crystal, latents.condition], dim=-1)
         values = self.latent_shift + self.latent_scale * latents.values
-        h = self.embed(values) + self.embed_crystal(crystal)[:, None]
+        h = self.embed(values) + self.embed_crystal(latents.size)[:, None]
         h = self.transformer(h, mask)
         seen = self.pair(self.source(h)[:, :, None] + self.target(h)[:, None]).permute(0, 3, 1, 2)
         cosine, sine = seen.chunk(2, dim=1)

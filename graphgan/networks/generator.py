@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from graphgan.draws import normal
 from graphgan.graph_tensor import atom_mask
-from graphgan.latents import Latents
+from graphgan.latents import Latents, size_of
 from graphgan.networks.attention import SetTransformer
 
 
@@ -112,9 +112,3 @@ class Generator(nn.Module):
         # Under autocast the head speaks bfloat16; what a game measures distances between does not.
         values = self.head(self.transformer(h, mask)).to(noise.atoms.dtype)
         return Latents(values=values * mask[..., None], num_atoms=num_atoms, condition=condition)
-
-
-def size_of(num_atoms: Tensor, condition: Tensor | None, dtype: torch.dtype) -> Tensor:
-    """What is known of a crystal before its noise [B, 1 + C]: log of the atom count, and the condition."""
-    size = torch.log(num_atoms.to(dtype))[:, None]
-    return size if condition is None else torch.cat([size, condition], dim=-1)

@@ -32,14 +32,11 @@ class NoiseEncoder(nn.Module):
         nn.init.constant_(last.bias[crystal_noise:], -3.0)
 
     def forward(self, latents: Latents) -> Posterior:
-        crystal = torch.log(latents.num_atoms.to(latents.values.dtype))[:, None]
-        if latents.condition is not None:
-            crystal = torch.cat([crystal, latents.condition], dim=-1)
-        h = self.embed(latents.values) + self.embed_crystal(crystal)[:, None]
+        h = self.embed(latents.values) + self.embed_crystal(latents.size)[:, None]
         h = self.transformer(h, latents.mask)
         most = h.masked_fill(~latents.mask[..., None], torch.finfo(h.dtype).min).amax(1)
         found: Tensor = self.head(torch.cat([masked_mean(h, latents.mask), most], dim=-1))
-        mean, log_variance = found.to(crystal.dtype)[:, None].chunk(2, dim=-1)
+        mean, log_variance = found.to(latents.values.dtype)[:, None].chunk(2, dim=-1)
         return Posterior(
             mean=mean, log_variance=log_variance.clamp(-12.0, 4.0), num_atoms=torch.ones_like(latents.num_atoms)
         )
