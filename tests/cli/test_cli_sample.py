@@ -84,8 +84,8 @@ def test_an_empty_shard_is_one_line(tmp_path, capsys):
 
 
 def test_an_unknown_name_lists_the_models(tmp_path, capsys):
-    assert "nor a shipped model (perov-5" in error_of(["sample", "perov-6", "--out", tmp_path / "s"], capsys)
-    assert error_of(["models", "perov-6"], capsys).startswith("perov-6: no such model; there are perov-5")
+    assert "nor a shipped model (mp-20, perov-5" in error_of(["sample", "perov-6", "--out", tmp_path / "s"], capsys)
+    assert error_of(["models", "perov-6"], capsys).startswith("perov-6: no such model; there are mp-20, perov-5")
 
 
 def test_what_is_there_is_refused_before_any_crystal_is_made(tmp_path, capsys, monkeypatch):
