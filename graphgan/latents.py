@@ -67,7 +67,7 @@ class Latents:
         return size_of(self.num_atoms, self.condition, self.values.dtype)
 
     def blur(self, spread: Tensor, rng: torch.Generator) -> Latents:
-        """The same crystals with normal noise of standard deviation `spread` [D] on every atom."""
+        """The same crystals with normal noise of standard deviation `spread` on every atom, [D] or [B, N, D]."""
         noise = normal(*self.values.shape, rng=rng, dtype=self.values.dtype)
         return self.replace(values=self.values + spread * noise * self.mask[:, :, None])
 
@@ -140,9 +140,8 @@ class Posterior:
 
     def sample(self, rng: torch.Generator) -> Latents:
         """A draw, differentiable in mean and log-variance; Kingma & Welling (2014), arXiv:1312.6114."""
-        noise = normal(*self.mean.shape, rng=rng, dtype=self.mean.dtype)
-        values = self.mean + torch.exp(0.5 * self.log_variance) * noise * self.mask[:, :, None]
-        return Latents(values=values[:, : self.largest], num_atoms=self.num_atoms, condition=self.condition)
+        drawn = self.latents().blur(torch.exp(0.5 * self.log_variance), rng)
+        return drawn.replace(values=drawn.values[:, : self.largest])
 
     def spread(self) -> Tensor:
         """Standard deviation [D] of the noise, root mean square over the atoms."""

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from graphgan.autoencoding import PriorLoss, ReconstructionLoss, reconstruction_errors
-from graphgan.cli.stages import autocast, build_objective, initialising
+from graphgan.cli.stages import anchored, autocast, build_objective, initialising
 from graphgan.config import Config
 from graphgan.crystal_set import CrystalSet
 from graphgan.draws import Share, normal
@@ -79,11 +79,16 @@ class GraphStages:
         rng = Share(self.crystals.device, ranks).manual_seed(self.config.seed)
         if stage == "autoencoder":
             self._decoder.set_scale(log_metric(self.crystals.lattice), self.crystals.num_atoms)
-            self._decoder.set_elements(self.crystals.all_species(), self.crystals.num_atoms)
+            if self.config.autoencoder.agreement:  # else a set on disk would be read for nothing
+                self._decoder.set_elements(self.crystals.all_species(), self.crystals.num_atoms)
             return self._autoencoder_trainer(rng)
-        if stage in ("prior", "noise"):
-            return self._prior_trainer(rng) if stage == "prior" else self._noise_trainer(rng)
-        return self._latent_trainer(rng) if stage == "latent" else self._graph_trainer(rng)
+        later = {
+            "prior": self._prior_trainer,
+            "noise": self._noise_trainer,
+            "latent": self._latent_trainer,
+            "graph": self._graph_trainer,
+        }
+        return later[stage](rng)
 
     def averaged(self, stage: str, trainer: Trainer) -> dict[str, nn.Module]:
         average = trainer.average.network
@@ -229,7 +234,7 @@ class GraphStages:
             critic_learning_rate=options.critic_learning_rate,
         )
         if options.anchor:
-            player = dataclasses.replace(player, loss=_sum(player.loss, self._read_noise, options.anchor))
+            player = dataclasses.replace(player, loss=anchored(player.loss, self._read_noise, options.anchor))
         return Trainer(
             [critic, player],
             PosteriorSet(posterior),
@@ -261,19 +266,6 @@ class GraphStages:
             critic_learning_rate=options.critic_learning_rate,
         )
         return Trainer(players, self.crystals, batch_size=options.batch_size, rng=rng, ema_decay=options.ema_decay)
-
-
-def _sum(
-    loss: Callable[[Any, torch.Generator], Loss], other: Callable[[Any, torch.Generator], Loss], weight: float
-) -> Callable[[Any, torch.Generator], Loss]:
-    """`loss` + weight * `other`, of the same batch."""
-
-    def both(batch: Any, rng: torch.Generator) -> Loss:
-        one, stats = loss(batch, rng)
-        two, more = other(batch, rng)
-        return one + weight * two, stats | more
-
-    return both
 
 
 def _arguments(config: Config, encoding: GraphEncoding, condition_dim: int) -> dict[str, dict[str, Any]]:

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from graphgan.cli.stages import autocast, build_objective, initialising
+from graphgan.cli.stages import anchored, autocast, build_objective, initialising
 from graphgan.cli.translation_stage import TranslationStage, translation_arguments
 from graphgan.config import ConfigError, MoleculeConfig
 from graphgan.draws import Share, normal
@@ -188,7 +188,8 @@ class MoleculeStages:
         if stage == "rewards" and not by_network:
             generator = dataclasses.replace(generator, loss=self._reinforced(generator.loss))
         if "encoder" in self.networks:
-            generator = dataclasses.replace(generator, loss=self._anchored(generator.loss))
+            loss = anchored(generator.loss, self._reconstruct, options.reconstruction_weight)
+            generator = dataclasses.replace(generator, loss=loss)
         return [critic, *([self._predictor()] if "reward" in self.networks else []), generator]
 
     @property
@@ -207,18 +208,6 @@ class MoleculeStages:
             return prediction_loss(self._how, network, judge, batch, made)
 
         return Player("reward", network, loss, self.config.rewards.learning_rate)
-
-    def _anchored(self, played: Callable[[Any, torch.Generator], Loss]) -> Callable[[Any, torch.Generator], Loss]:
-        """The generator's loss and that of the autoencoder: every molecule of the training set must stay within reach,
-        so that playing well on few of them is not enough. Larsen et al. (2016), arXiv:1512.09300."""
-        weight = self.config.game.reconstruction_weight
-
-        def loss(batch: MoleculeTensor, rng: torch.Generator) -> Loss:
-            game, stats = played(batch, rng)
-            reconstruction, more = self._reconstruct(batch, rng)
-            return game + weight * reconstruction, stats | more
-
-        return loss
 
     def _reinforced(self, played: Callable[[Any, torch.Generator], Loss]) -> Callable[[Any, torch.Generator], Loss]:
         """The generator's loss, and REINFORCE on draws of its own."""

@@ -7,17 +7,20 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol
 
 import torch
 from torch import nn
 
 from graphgan.config import RunConfig, build
-from graphgan.objectives import OBJECTIVES, Objective
+from graphgan.objectives import OBJECTIVES, Loss, Objective
 from graphgan.ranks import Ranks
 from graphgan.sampling import Sampler
 from graphgan.training import Trainer
+
+LossOf = Callable[[Any, torch.Generator], Loss]
+"""What a player lowers: a loss of a batch."""
 
 
 class Stages(Protocol):
@@ -77,6 +80,19 @@ def initialising(seed: int) -> Iterator[None]:
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         yield
+
+
+def anchored(played: LossOf, other: LossOf, weight: float) -> LossOf:
+    """A game's loss, and weight times another of the same batch, which keeps what the game may forget: all of the
+    training set must stay within reach, so that playing well on a part of it is not enough. Larsen et al. (2016),
+    arXiv:1512.09300."""
+
+    def loss(batch: Any, rng: torch.Generator) -> Loss:
+        game, stats = played(batch, rng)
+        kept, more = other(batch, rng)
+        return game + weight * kept, stats | more
+
+    return loss
 
 
 def autocast(config: RunConfig) -> torch.dtype | None:

@@ -93,9 +93,9 @@ class Decoder(nn.Module):
         self.log_metric_std.copy_(per_atom.std(0, unbiased=False).clamp_min(1e-2))
 
     def set_elements(self, species: Tensor, num_atoms: Tensor) -> None:
-        """Take how many elements crystals of each size have, from a training set's elements [n, N] and sizes [n]."""
-        if self.agreement:
-            self.element_costs.copy_(element_costs(species, num_atoms))
+        """Take how many elements crystals of each size have, from a training set's elements [n, N] and sizes [n]; for
+        decoders with `agreement` alone."""
+        self.element_costs.copy_(element_costs(species, num_atoms))
 
     def normalise(self, log_metric: Tensor, num_atoms: Tensor) -> Tensor:
         """log-metrics [B, 6] in units of the lattice head."""

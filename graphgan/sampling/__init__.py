@@ -1,6 +1,6 @@
 """A trained model as a user meets it: load it, sample crystals in one network pass, save what sampling needs."""
 
-from graphgan.sampling.filters import NO_RESIDUAL, FilterError, Filters, Tally
+from graphgan.sampling.filters import FilterError, Filters, Tally
 from graphgan.sampling.graphs import Model
 from graphgan.sampling.images import ImageModel
 from graphgan.sampling.loading import find_checkpoint, load_model, load_translation
@@ -11,7 +11,6 @@ from graphgan.sampling.translation import TranslationModel
 
 __all__ = [
     "BLOCK",
-    "NO_RESIDUAL",
     "FilterError",
     "Filters",
     "ImageModel",

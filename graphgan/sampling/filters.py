@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
 CRYSTAL = "a crystal"
 """What a sample has to be before any rule is asked."""
-NO_RESIDUAL = "max_residual needs crystals fresh from a model of graph tensors, the only ones that have a residual"
 
 
 class FilterError(UserError):
@@ -68,7 +67,7 @@ class Filters:
         `residual` is what the model that made it says; FilterError where a limit is set and none is given.
         """
         if self.max_residual is not None and residual is None:
-            raise FilterError(NO_RESIDUAL)
+            raise FilterError("max_residual needs crystals fresh from a model of graph tensors: no others have one")
         if structure is None or not _is_crystal(structure):
             return CRYSTAL
         met = self._met(structure, residual)
