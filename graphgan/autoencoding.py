@@ -77,10 +77,14 @@ class PriorLoss:
     Generated atoms are compared with the real ones in the order that is nearest (`nearest_order`): equal atoms have no
     order, and noise that had to tell one would be full of it. The noise of single atoms is drawn, not read: the
     generator learns here to do without it, and a game may find a use for it.
+
+    `mixed`: the nats are those that the noise holds beyond the generator's mixture, instead of the standard normal
+    distribution, found at the noise that is drawn.
     """
 
     variance: float = 0.2
     kl_weight: float = 1.0
+    mixed: bool = False
 
     def __call__(
         self, encoder: NoiseEncoder, generator: Generator, posterior: Posterior, rng: torch.Generator
@@ -90,14 +94,19 @@ class PriorLoss:
         num = latents.values.shape[1]
         found = encoder(latents)
         noise = generator.noise(len(latents), num, rng)
-        noise = dataclasses.replace(noise, crystal=found.sample(rng).values[:, 0])
+        drawn = found.sample(rng).values[:, 0]
+        noise = dataclasses.replace(noise, crystal=drawn)
         made = generator.make(noise, latents.num_atoms, latents.condition)
         atoms = fair(latents.mask.sum(), rng)
         target = posterior.mean[:, :num]
         order = nearest_order(made.values, target, latents.num_atoms)
         target = target.gather(1, order[..., None].expand_as(target))
         squared = (made.values - target).square().sum(-1) * latents.mask
-        error, kl = squared.sum() / atoms, found.kl() * len(latents) / atoms
+        held = found.kl() * len(latents)
+        if self.mixed and generator.mixture is not None:
+            known = generator.mixture.log_density(drawn, latents.num_atoms, latents.condition)
+            held = (found.log_density(drawn[:, None])[:, 0] - known).sum()
+        error, kl = squared.sum() / atoms, held / atoms
         loss = error / (2 * self.variance) + self.kl_weight * kl
         stats = {"latent_error": error / latents.values.shape[2], "crystal_kl": kl * atoms / len(latents)}
         return loss, {name: value.detach() for name, value in stats.items()}

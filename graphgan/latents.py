@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Sequence
 from functools import cached_property
 
@@ -146,6 +147,11 @@ class Posterior:
     def spread(self) -> Tensor:
         """Standard deviation [D] of the noise, root mean square over the atoms."""
         return self.log_variance[self.mask].exp().mean(0).sqrt()
+
+    def log_density(self, values: Tensor) -> Tensor:
+        """Log of the density of atoms' latent vectors [B, N, D], in nats [B, N]."""
+        squared = (values - self.mean).square() * torch.exp(-self.log_variance)
+        return -0.5 * (squared + self.log_variance + math.log(2 * math.pi)).sum(-1)
 
     def kl(self, atoms: Tensor | None = None) -> Tensor:
         """KL divergence from the standard normal in nats, mean over the atoms of the batch; scalar. `atoms` is their

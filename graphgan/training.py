@@ -50,7 +50,8 @@ class Player:
     """A network that lowers `loss(batch, rng) -> (loss, stats)`, `repeats` times a step, each time on a new batch.
 
     `constrain` is called on the network after each of its moves (weight clipping). `moves` counts those before the one
-    at hand; after `period` moves, the loss does the same kind of thing again.
+    at hand; after `period` moves, the loss does the same kind of thing again. Over the last share `fade` of a training
+    of known length the learning rate falls to 0, linearly.
     """
 
     name: str
@@ -63,6 +64,7 @@ class Player:
     constrain: Callable[[nn.Module], None] | None = None
     period: int = 1
     moves: int = 0
+    fade: float = 0.0
 
 
 class Average:
@@ -144,13 +146,19 @@ class Trainer:
         captured = capture and on_gpu and alike and self.ranks.size == 1
         self._graph = StepGraph(self._play, rng, len(self._turns), self.batch_size) if captured else None
 
-    def train(self, steps: int | None = None, seconds: float | None = None) -> Iterator[dict[str, Tensor]]:
-        """Play until `steps` in all, or for `seconds` more; yield the stats of every step as tensors on the device.
+    def train(
+        self, steps: int | None = None, seconds: float | None = None, spent: float = 0.0
+    ) -> Iterator[dict[str, Tensor]]:
+        """Play until `steps` in all, or for `seconds` more after `spent` seconds of the same training; yield the stats
+        of every step as tensors on the device.
 
         Raises NonFiniteLossError before the weights are spoiled: at once, or, if `patient`, in the next `check`.
         """
         end = None if seconds is None else time.monotonic() + seconds
+        total = None if seconds is None else seconds + spent
         while (steps is None or self.step < steps) and not self._is_over(end):
+            if any(player.fade for player in self.players):
+                self._fade(self._left(steps, None if end is None else end - time.monotonic(), total))
             stats = self._play(self._indices()) if self._graph is None else self._graph(self._indices_of_a_step())
             self.step += 1
             self.average.update(self.players[-1].network, self.step)
@@ -176,6 +184,22 @@ class Trainer:
         what, value = ("gradient", found.norm) if math.isfinite(found.loss) else ("loss", found.loss)
         name, step = self._turns[turn].name, self._watched_from + steps + 1
         raise NonFiniteLossError(f"the {name}'s {what} is {value} at step {step}")
+
+    def _left(self, steps: int | None, seconds: float | None, total: float | None) -> float:
+        """The share of the training that is left, by steps or by time, whichever ends first; 1 where no end is known.
+        All processes go by the clock of the first: with other learning rates they would have other weights."""
+        left = 1.0 if steps is None else 1 - self.step / steps
+        if seconds is not None and total:
+            clock = torch.tensor(seconds / total)
+            self.ranks.broadcast_([clock])
+            left = min(left, clock.item())
+        return max(left, 0.0)
+
+    def _fade(self, left: float) -> None:
+        for player in self.players:
+            rate = player.learning_rate * (min(1.0, left / player.fade) if player.fade else 1.0)
+            for group in self.optimizers[player.name].param_groups:
+                group["lr"] = rate
 
     def _is_over(self, end: float | None) -> bool:
         return end is not None and self.ranks.any(time.monotonic() >= end)

@@ -39,6 +39,7 @@ KINDS: dict[str, type[nn.Module]] = {
 TRAINED = {
     "autoencoder": ("encoder", "decoder"),
     "prior": ("generator", "noise_encoder"),
+    "mixture": ("generator", "noise_encoder"),
     "noise": ("generator",),
     "latent": ("generator", "noise_encoder"),
     "graph": ("generator", "decoder"),
@@ -79,11 +80,12 @@ class GraphStages:
         rng = Share(self.crystals.device, ranks).manual_seed(self.config.seed)
         if stage == "autoencoder":
             self._decoder.set_scale(log_metric(self.crystals.lattice), self.crystals.num_atoms)
-            if self.config.autoencoder.agreement:  # else a set on disk would be read for nothing
-                self._decoder.set_elements(self.crystals.all_species(), self.crystals.num_atoms)
+            if self._decoder.agreement is not None:  # else a set on disk would be read for nothing
+                self._decoder.agreement.learn(self.crystals.all_species(), self.crystals.num_atoms)
             return self._autoencoder_trainer(rng)
         later = {
             "prior": self._prior_trainer,
+            "mixture": self._mixture_trainer,
             "noise": self._noise_trainer,
             "latent": self._latent_trainer,
             "graph": self._graph_trainer,
@@ -161,10 +163,11 @@ class GraphStages:
         )
 
     def _read_noise(self, posterior: Posterior, rng: torch.Generator, step: int | None = None) -> Loss:
-        """The prior's loss at a step of its stage, or after the stage."""
+        """The prior's loss at a step of its stage; without a step, that of later stages, which count the noise's nats
+        beyond the mixture, if there is one."""
         options = self.config.prior
         halved = options.halved_after is not None and (step is None or step >= options.halved_after)
-        loss = PriorLoss(options.variance / (2 if halved else 1), options.kl_weight)
+        loss = PriorLoss(options.variance / (2 if halved else 1), options.kl_weight, mixed=step is None)
         return loss(self.networks["noise_encoder"], self._generator, posterior, rng)  # type: ignore[arg-type]
 
     @property
@@ -173,15 +176,29 @@ class GraphStages:
         return nn.ModuleDict({name: self.networks[name] for name in TRAINED["latent"] if name in self.networks})
 
     def _prior_trainer(self, rng: torch.Generator) -> Trainer:
+        posterior = encode_all(self.networks["encoder"], self.crystals)
+        return self._reading(posterior, rng, "prior", self.config.prior.learning_rate)
+
+    def _mixture_trainer(self, rng: torch.Generator) -> Trainer:
+        posterior = encode_all(self.networks["encoder"], self.crystals)
+        read = read_all(self.networks["noise_encoder"], posterior)
+        drawn = torch.Generator().manual_seed(self.config.seed)
+        self._generator.mixture.fit(read, self.crystals.num_atoms, drawn)  # type: ignore[union-attr]
+        return self._reading(posterior, rng, "mixture", self.config.mixture.learning_rate)
+
+    def _reading(self, posterior: Posterior, rng: torch.Generator, stage: str, learning_rate: float) -> Trainer:
+        """Generator and noise encoder learn to read all crystals and to make them again."""
         options = self.config.prior
 
         def read(batch: Posterior, rng: torch.Generator) -> Loss:
-            return self._read_noise(batch, rng, player.moves)
+            return self._read_noise(batch, rng, player.moves if stage == "prior" else None)
 
-        player = Player("prior", self._generating, read, options.learning_rate, betas=(0.9, 0.99), clip_norm=1.0)
+        player = Player(
+            stage, self._generating, read, learning_rate, betas=(0.9, 0.99), clip_norm=1.0, fade=options.fade
+        )
         return Trainer(
             [player],
-            PosteriorSet(encode_all(self.networks["encoder"], self.crystals)),
+            PosteriorSet(posterior),
             batch_size=options.batch_size,
             rng=rng,
             ema_decay=options.ema_decay,
@@ -190,15 +207,16 @@ class GraphStages:
         )
 
     def _noise_trainer(self, rng: torch.Generator) -> Trainer:
-        """The game of whole crystals: one vector each, what the noise encoder reads against what the shaper makes of
-        noise. The generator's other weights have no part in it, and stay."""
+        """The game of whole crystals: one vector each, what the noise encoder reads against what mixture and shaper
+        make of normal noise. The generator's other weights have no part in it, and stay."""
         options, generator, condition = self.config.noise, self._generator, self.crystals.condition
         read = read_all(self.networks["noise_encoder"], encode_all(self.networks["encoder"], self.crystals))
         size = size_of(self.crystals.num_atoms, condition, read.mean.dtype)
 
         def fake(real: Latents, rng: torch.Generator) -> Latents:
             noise = normal(len(real), generator.crystal_noise, rng=rng)
-            return real.replace(values=generator.shaper(noise, real.condition)[:, None])  # type: ignore[misc]
+            made = generator.shape(noise, *_of_size(real.condition))  # type: ignore[arg-type]
+            return real.replace(values=made[:, None])
 
         players = adversaries(
             build_objective(options.objective, options.objective_options),
@@ -296,6 +314,8 @@ def _arguments(config: Config, encoding: GraphEncoding, condition_dim: int) -> d
     }
     if config.prior.share or latent.anchor:
         arguments["noise_encoder"] = size | noise | game | {"layers": config.prior.layers}
+    if config.mixture.share:
+        arguments["generator"]["components"] = config.mixture.components
     if config.noise.share:
         arguments["generator"]["shape_hidden"] = config.noise.hidden
         arguments["noise_critic"] = game | {
@@ -304,6 +324,11 @@ def _arguments(config: Config, encoding: GraphEncoding, condition_dim: int) -> d
             "condition_dim": 1 + condition_dim,
         }
     return arguments
+
+
+def _of_size(size: Tensor) -> tuple[Tensor, Tensor | None]:
+    """Atom counts and condition of `graphgan.latents.size_of`."""
+    return size[:, 0].exp().round().long(), size[:, 1:] if size.shape[1] > 1 else None
 
 
 @torch.no_grad()

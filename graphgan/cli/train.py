@@ -171,7 +171,7 @@ class Run:
         self.progress.start_stage(stage, trainer.step, self.seconds[stage])
         self._logged = trainer.step, self.seconds[stage]
         mark = time.monotonic()
-        for stats in trainer.train(steps, left):
+        for stats in trainer.train(steps, left, self.seconds[stage]):
             now = time.monotonic()
             self.seconds[stage] += now - mark
             mark = now

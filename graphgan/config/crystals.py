@@ -11,7 +11,7 @@ from typing import Literal
 from graphgan.config.run import RunConfig
 from graphgan.config.tables import ConfigError
 
-STAGES = ("autoencoder", "prior", "noise", "latent", "graph")
+STAGES = ("autoencoder", "prior", "mixture", "noise", "latent", "graph")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,8 +49,8 @@ class AutoencoderOptions:
     rounds: int = 3
     """Rounds of averaging directions into positions."""
     agreement: float = 0.0
-    """Atoms of a decoded crystal agree on few elements: weight of what the training set says of their number; 0 lets
-    every atom choose for itself."""
+    """Atoms of a decoded crystal agree on its formula: weight of what the training set says of formulas; 0 lets every
+    atom choose for itself."""
     direction_weight: float = 10.0
     """Weight of 1 - cos of the direction errors."""
     lattice_weight: float = 3.0
@@ -84,14 +84,30 @@ class PriorOptions:
     """Crystals a step."""
     learning_rate: float = 1e-3
     """Of Adam with betas (0.9, 0.99)."""
+    fade: float = 0.0
+    """Share of the stage at whose end the learning rate falls to 0."""
     ema_decay: float = 0.998
     """Of the averaged weights, which go on to the next stage."""
 
 
 @dataclasses.dataclass(frozen=True)
+class MixtureOptions:
+    """Stage 3, off unless it has a share: the prior stage goes on, and the noise of crystals is no longer drawn from
+    one normal distribution but from a mixture of many, which begin at training crystals and are learned."""
+
+    share: float = 0.0
+    """Share of the budget (--steps or --minutes)."""
+    components: int = 512
+    """Normal distributions in the mixture."""
+    learning_rate: float = 1e-3
+    """Of Adam with betas (0.9, 0.99); all else, `fade` too, is as in the prior stage."""
+
+
+@dataclasses.dataclass(frozen=True)
 class NoiseOptions:
-    """Stage 3, off unless it has a share: after the prior stage, a game over the noise of whole crystals, so that
-    sampled noise is like that which was read from real ones. Its critic has the latent stage's heads and layers."""
+    """Stage 4, off unless it has a share: after the prior and mixture stages, a game over the noise of whole crystals,
+    so that sampled noise is like that which was read from real ones. Its critic has the latent stage's heads and
+    layers."""
 
     share: float = 0.0
     """Share of the budget (--steps or --minutes)."""
@@ -115,7 +131,7 @@ class NoiseOptions:
 
 @dataclasses.dataclass(frozen=True)
 class LatentOptions:
-    """Stage 4: the game in latent space."""
+    """Stage 5: the game in latent space."""
 
     share: float = 0.7
     """Share of the budget (--steps or --minutes)."""
@@ -157,7 +173,7 @@ class LatentOptions:
 
 @dataclasses.dataclass(frozen=True)
 class GraphOptions:
-    """Stage 5, off unless it has a share: fine-tuning generator and decoder against a critic of graph tensors."""
+    """Stage 6, off unless it has a share: fine-tuning generator and decoder against a critic of graph tensors."""
 
     share: float = 0.0
     """Share of the budget (--steps or --minutes)."""
@@ -193,6 +209,7 @@ class Config(RunConfig):
     encoding: EncodingOptions = dataclasses.field(default_factory=EncodingOptions)
     autoencoder: AutoencoderOptions = dataclasses.field(default_factory=AutoencoderOptions)
     prior: PriorOptions = dataclasses.field(default_factory=PriorOptions)
+    mixture: MixtureOptions = dataclasses.field(default_factory=MixtureOptions)
     noise: NoiseOptions = dataclasses.field(default_factory=NoiseOptions)
     latent: LatentOptions = dataclasses.field(default_factory=LatentOptions)
     graph: GraphOptions = dataclasses.field(default_factory=GraphOptions)
@@ -213,8 +230,9 @@ class Config(RunConfig):
             raise ConfigError(
                 f"latent.heads is {self.latent.heads}, does not divide latent.critic_hidden {self.latent.critic_hidden}"
             )
-        if self.noise.share and not self.prior.share:
-            raise ConfigError("noise.share is set, and prior.share is 0: nothing has learned to read noise")
+        for stage in ("mixture", "noise"):
+            if getattr(self, stage).share and not self.prior.share:
+                raise ConfigError(f"{stage}.share is set, and prior.share is 0: nothing has learned to read noise")
         shares = [getattr(self, stage).share for stage in STAGES]
         if shares[0] <= 0 or sum(shares[1:]) <= 0:
             raise ConfigError(f"shares are {shares}: the autoencoder and a game need more than 0, none less")
@@ -225,4 +243,4 @@ class Config(RunConfig):
         return {stage: share / sum(shares.values()) for stage, share in shares.items() if share > 0}
 
     def batch_size(self, stage: str) -> int:
-        return getattr(self, stage).batch_size
+        return getattr(self, "prior" if stage == "mixture" else stage).batch_size

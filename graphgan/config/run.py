@@ -22,8 +22,8 @@ class RunConfig(abc.ABC):
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """auto takes a GPU where there is one."""
     precision: Literal["float32", "bf16"] = "float32"
-    """bf16 halves the width of the networks' products in the autoencoder, prior and latent stages and on images;
-    gradient penalty, weights and the graph stage stay in float32. For GPUs."""
+    """bf16 halves the width of the networks' products in the autoencoder, prior, mixture and latent stages and on
+    images; gradient penalty, weights and the graph stage stay in float32. For GPUs."""
     cuda_graph: bool = False
     """Play whole steps of the latent game, or of a game of images, as one CUDA graph; on one GPU."""
     threads: int = 1

@@ -65,6 +65,8 @@ def _complaint(name: str, value: float) -> str | None:
     """What a number of this name should have been, or None where it is right."""
     if name == "seed":
         return None if 0 <= value < SEED_LIMIT else "0 or more and below 2**63"
+    if name == "fade":
+        return None if 0 <= value <= 1 else "0 to 1"
     if name in _BELOW_ONE:
         return None if 0 <= value < 1 else "0 or more and below 1"
     if name in _MORE_THAN_ZERO:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from graphgan.agreement import MOST_ELEMENTS, agree, element_costs
+from graphgan.agreement import Agreement
 from graphgan.geometry import TAU, lattice_from_log_metric
 from graphgan.graph_tensor import GraphTensor
 from graphgan.latents import Latents, Posterior
@@ -48,11 +48,10 @@ class Decoder(nn.Module):
     antisymmetric. A head that gives D_ij itself, antisymmetric, has to choose between 1/2 and -1/2 wherever an atom
     sits half a cell away, which in real crystals is most of the time, and learns next to nothing from such pairs.
 
-    With `agreement` more than 0, the atoms of a crystal agree on few elements (`graphgan.agreement`) before they are
-    averaged; it is the weight of what the training set says of their number (`set_elements`).
+    With `agreement` more than 0, the atoms of a crystal agree on a formula (`graphgan.agreement`) while they are
+    averaged; it is the weight of what the training set says of formulas (`self.agreement.learn`).
     """
 
-    element_costs: Tensor
     log_metric_mean: Tensor
     log_metric_std: Tensor
     latent_shift: Tensor
@@ -71,9 +70,8 @@ class Decoder(nn.Module):
         max_atoms: int = 0,
     ) -> None:
         super().__init__()
-        self.rounds, self.agreement = rounds, agreement
-        if agreement:
-            self.register_buffer("element_costs", torch.zeros(max_atoms + 1, MOST_ELEMENTS))
+        self.rounds = rounds
+        self.agreement = Agreement(num_species, max_atoms, agreement) if agreement else None
         self.embed = nn.Linear(latent_dim, hidden)
         self.embed_crystal = nn.Linear(1 + condition_dim, hidden)
         self.transformer = SetTransformer(hidden, layers, heads)
@@ -91,11 +89,6 @@ class Decoder(nn.Module):
         per_atom = log_metric - _log_size(num_atoms, log_metric.dtype)
         self.log_metric_mean.copy_(per_atom.mean(0))
         self.log_metric_std.copy_(per_atom.std(0, unbiased=False).clamp_min(1e-2))
-
-    def set_elements(self, species: Tensor, num_atoms: Tensor) -> None:
-        """Take how many elements crystals of each size have, from a training set's elements [n, N] and sizes [n]; for
-        decoders with `agreement` alone."""
-        self.element_costs.copy_(element_costs(species, num_atoms))
 
     def normalise(self, log_metric: Tensor, num_atoms: Tensor) -> Tensor:
         """log-metrics [B, 6] in units of the lattice head."""
@@ -123,11 +116,11 @@ class Decoder(nn.Module):
         )
 
     def average(self, proposal: Proposal, latents: Latents) -> GraphTensor:
-        """The graph tensor of a proposal: directions averaged to positions, softmax species, of the elements agreed on
+        """The graph tensor of a proposal: directions averaged to positions, softmax species, of the formula agreed on
         where atoms agree."""
         mask, logits = latents.mask, proposal.species_logits
-        if self.agreement:
-            logits = agree(logits, mask, self.agreement * self.element_costs[latents.num_atoms])
+        if self.agreement is not None:
+            logits = self.agreement(logits, mask)
         positions = positions_from_directions(proposal.directions, mask, self.rounds)
         species = logits.softmax(-1) * mask[..., None]
         lattice = lattice_from_log_metric(proposal.log_metric)

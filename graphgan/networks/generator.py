@@ -9,13 +9,14 @@ from graphgan.draws import normal
 from graphgan.graph_tensor import atom_mask
 from graphgan.latents import Latents, size_of
 from graphgan.networks.attention import SetTransformer
+from graphgan.networks.mixture import NoiseMixture
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Noise:
     """What a generator starts from.
 
-    crystal  [B, G]     standard normal
+    crystal  [B, G]     standard normal, before `Generator.shape`
     atoms    [B, N, A]  standard normal
     slots    [B, N]     int64, a different number for every atom of a crystal: its role
     """
@@ -65,7 +66,8 @@ class Generator(nn.Module):
 
     Global and per-atom noise together follow EPiC-GAN (Buhmann et al. 2023, arXiv:2301.08128). The output is in the
     encoder's latents, which have mean 0 and variance 1 over the training set once the autoencoder is fitted. With
-    `shape_hidden`, a `NoiseShaper` of so many features comes before all else.
+    `components`, the crystals' noise is that of a `NoiseMixture`; with `shape_hidden`, a `NoiseShaper` of so many
+    features comes after it.
     """
 
     def __init__(
@@ -79,6 +81,7 @@ class Generator(nn.Module):
         num_slots: int = 64,
         condition_dim: int = 0,
         shape_hidden: int = 0,
+        components: int = 0,
     ) -> None:
         super().__init__()
         self.crystal_noise, self.atom_noise = crystal_noise, atom_noise
@@ -89,6 +92,7 @@ class Generator(nn.Module):
         self.head = nn.Linear(hidden, latent_dim)
         with torch.random.fork_rng(devices=[]):  # other networks begin as they would without it
             self.shaper = NoiseShaper(crystal_noise, shape_hidden, condition_dim) if shape_hidden else None
+            self.mixture = NoiseMixture(crystal_noise, components, num_slots, condition_dim) if components else None
 
     def noise(self, num_crystals: int, num: int, rng: torch.Generator) -> Noise:
         """Noise for `num_crystals` crystals padded to `num` atoms, from rng, on its device."""
@@ -98,10 +102,16 @@ class Generator(nn.Module):
         return Noise(crystal, atoms, slots)
 
     def forward(self, noise: Noise, num_atoms: Tensor, condition: Tensor | None = None) -> Latents:
+        crystal = self.shape(noise.crystal, num_atoms, condition)
+        return self.make(dataclasses.replace(noise, crystal=crystal), num_atoms, condition)
+
+    def shape(self, crystal: Tensor, num_atoms: Tensor, condition: Tensor | None = None) -> Tensor:
+        """Standard normal numbers [B, G] -> crystal noise [B, G], through mixture and shaper, as far as there are."""
+        if self.mixture is not None:
+            crystal = self.mixture(crystal, num_atoms, condition)
         if self.shaper is not None:
-            crystal = self.shaper(noise.crystal, size_of(num_atoms, condition, noise.crystal.dtype))
-            noise = dataclasses.replace(noise, crystal=crystal)
-        return self.make(noise, num_atoms, condition)
+            crystal = self.shaper(crystal, size_of(num_atoms, condition, crystal.dtype))
+        return crystal
 
     def make(self, noise: Noise, num_atoms: Tensor, condition: Tensor | None = None) -> Latents:
         """Latents of noise whose crystal numbers have been read, or shaped, already."""

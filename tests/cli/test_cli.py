@@ -174,9 +174,10 @@ def test_all_stages_play(data, tmp_path):
     folder = tmp_path / "run"
     words = ["train", str(data), "--out", str(folder), "--steps", "10", "--quiet", *TINY]
     more = ["--prior.share", "0.5", "--noise.share", "0.5", "--latent.anchor", "0.5", "--graph.share", "0.5"]
+    more += ["--mixture.share", "0.5", "--mixture.components", "3", "--autoencoder.agreement", "1"]
     assert main([*words, *more]) == 0
     rows = log_of(folder)
-    assert {r["stage"] for r in rows} == {"autoencoder", "prior", "noise", "latent", "graph"}
+    assert {r["stage"] for r in rows} == {"autoencoder", "prior", "mixture", "noise", "latent", "graph"}
     assert [r["stage"] for r in rows if "latent_error" in r and "wasserstein" in r] == ["latent"] * 2
     assert main(["sample", str(folder), "-n", "3", "--out", str(tmp_path / "x.csv")]) == 0
 
@@ -196,9 +197,9 @@ def test_the_prior_forgives_less_after_a_while(data, tmp_path):
 def test_a_run_with_a_prior_can_be_stopped_in_any_stage(data, tmp_path):
     """Given its steps in three parts, it logs what it logs in one go."""
     words = ["train", str(data), "--quiet", *TINY, "--prior.share", "1.0", "--latent.anchor", "0.5"]
-    words += ["--noise.share", "1.0", "--noise.hidden", "8"]
+    words += ["--noise.share", "1.0", "--noise.hidden", "8", "--mixture.share", "1.0", "--mixture.components", "3"]
     whole, parts = tmp_path / "whole", tmp_path / "parts"
-    assert main([*words, "--out", str(whole), "--steps", "18"]) == 0
+    assert main([*words, "--out", str(whole), "--steps", "20"]) == 0
     patch = (
         "import os, sys, graphgan.training as t\n"
         "update, count = t.Average.update, [0]\n"
@@ -210,9 +211,9 @@ def test_a_run_with_a_prior_can_be_stopped_in_any_stage(data, tmp_path):
         "from graphgan.cli import main\n"
         "sys.exit(main(sys.argv[1:]))\n"
     )
-    asked = [*words, "--out", str(parts), "--steps", "18"]
+    asked = [*words, "--out", str(parts), "--steps", "20"]
     stages = []
-    for more in ([], ["--resume"], ["--resume"], ["--resume"]):
+    for more in ([], *[["--resume"]] * 4):
         stopped = subprocess.run(
             [sys.executable, "-c", patch, *asked, *more], capture_output=True, text=True, check=False
         )
@@ -220,7 +221,7 @@ def test_a_run_with_a_prior_can_be_stopped_in_any_stage(data, tmp_path):
         stages.append(log_of(parts)[-1]["stage"])
     assert main([*asked, "--resume"]) == 0
     assert log_of(parts) == log_of(whole)
-    assert {"prior", "noise", "latent"} <= set(stages)
+    assert {"prior", "mixture", "noise", "latent"} <= set(stages)
 
 
 @pytest.mark.parametrize("name", ["cifs", "c.zip", "c.extxyz", "c.csv", "c.json"])

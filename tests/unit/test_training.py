@@ -217,10 +217,10 @@ def test_players_take_turns_and_only_the_mover_changes():
     assert all(torch.equal(a, b) for a, b in zip(generator, weights["generator"], strict=True))
 
 
-def one_player(loss, **options):
+def one_player(loss, fade=0.0, **options):
     network = nn.Linear(1, 1, bias=False)
     nn.init.constant_(network.weight, 1.0)
-    player = Player("fitter", network, lambda batch, rng: (loss(network, batch), {}), learning_rate=0.1)
+    player = Player("fitter", network, lambda batch, rng: (loss(network, batch), {}), 0.1, fade=fade)
     return network, Trainer([player], torch.ones(4, 1), batch_size=2, rng=torch.Generator(), **options)
 
 
@@ -249,6 +249,43 @@ def test_steps_and_seconds_bound_the_run():
     assert len(list(trainer.train(steps=2))) == 2 and trainer.step == 2
     assert list(trainer.train(steps=2)) == []
     assert list(trainer.train(seconds=0.0)) == []
+
+
+def rates_of(trainer, steps=None, **more):
+    """The learning rate of every step."""
+    rates = []
+    for _ in trainer.train(steps, **more):
+        rates.append(trainer.optimizers["fitter"].param_groups[0]["lr"])
+    return rates
+
+
+def test_learning_rates_fade_over_the_last_share_of_the_steps():
+    _, trainer = one_player(lambda net, x: (net(x) - 3).square().mean(), fade=0.5)
+    full = trainer.players[0].learning_rate
+    expected = [full * share for share in (1, 1, 1, 1, 1, 1, 0.8, 0.6, 0.4, 0.2)]
+    rates = rates_of(trainer, 10)
+    assert rates == pytest.approx(expected)
+    # Stopped half way and gone on with, it is the same training.
+    _, trainer = one_player(lambda net, x: (net(x) - 3).square().mean(), fade=0.5)
+    for _ in itertools.islice(trainer.train(10), 7):
+        pass
+    assert rates_of(trainer, 10) == pytest.approx(expected[7:])
+
+
+def test_learning_rates_fade_by_time_where_that_ends_a_training(monkeypatch):
+    now = iter(range(100))
+    monkeypatch.setattr("graphgan.training.time.monotonic", lambda: float(next(now)) / 2)
+    _, trainer = one_player(lambda net, x: (net(x) - 3).square().mean(), fade=1.0)
+    full = trainer.players[0].learning_rate
+    # A step asks twice what time it is: each takes a second. Ten of twenty seconds have been spent before.
+    rates = rates_of(trainer, seconds=10.0, spent=10.0)
+    assert rates == pytest.approx([full * (20 - 10 - s) / 20 for s in range(1, 11)], abs=1e-7)
+
+
+def test_without_an_end_learning_rates_stay():
+    _, trainer = one_player(lambda net, x: (net(x) - 3).square().mean(), fade=0.5)
+    for _ in itertools.islice(trainer.train(), 3):
+        assert trainer.optimizers["fitter"].param_groups[0]["lr"] == trainer.players[0].learning_rate
 
 
 def test_no_data_is_refused():
