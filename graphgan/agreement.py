@@ -88,7 +88,6 @@ class Agreement(nn.Module):
         lift = (others + 1 - own).detach().clamp_min(0) * mask[..., None]
         return kept.scatter_add(2, dealt[..., None], lift)
 
-    @torch.compiler.disable
     @torch.no_grad()
     def deal(self, logits: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         """The element of every atom [B, N] (of padding: any), and which elements [B, K] the formula has."""

@@ -95,6 +95,8 @@ class Model(Sampler):
 
     def compile(self, backend: str = "inductor") -> None:
         """Let torch.compile make the network pass; the first crystals of every size then take longer."""
+        if self.decoder.agreement is not None:  # loops over atoms: as many graphs as there are sizes, for nothing
+            self.decoder.agreement.deal = torch.compiler.disable(self.decoder.agreement.deal)  # type: ignore[method-assign]
         self._compiled = torch.compile(self._network_pass, dynamic=True, backend=backend)
 
     # -- how they are made ---------------------------------------------------------------------------------------------

@@ -21,12 +21,12 @@ from graphgan.sampling.graphs import CHUNK
 SIZES = [0, 1, 2, 0, 3, 2]
 
 
-def toy(condition_dim=0, sizes=SIZES):
+def toy(condition_dim=0, sizes=SIZES, **decoding):
     """A model of random weights that makes 1 to 5 atoms of three elements, never 3."""
     torch.manual_seed(0)
     arguments = {
         "generator": {"hidden": 16, "layers": 1, "num_slots": 5, "condition_dim": condition_dim},
-        "decoder": {"num_species": 3, "hidden": 16, "layers": 1, "condition_dim": condition_dim},
+        "decoder": {"num_species": 3, "hidden": 16, "layers": 1, "condition_dim": condition_dim} | decoding,
     }
     generator, decoder = Generator(**arguments["generator"]), Decoder(**arguments["decoder"])
     decoder.log_metric_mean[:3] = 1.0
@@ -286,6 +286,16 @@ def test_compiled_equals_eager():
     model.compile("eager")
     assert_same(crystals_of(model, 40), exact)
     assert model._compiled is not None
+
+
+def test_compiled_models_agree_on_formulas_too():
+    model = toy(sizes=[0, 0, 0, 0, 1, 0], agreement=4.0, max_atoms=5)
+    free = crystals_of(model, 40)
+    model.decoder.agreement.learn(torch.tensor([[0, 0, 1, 1, 0], [0, 1, 1, 1, 0]] * 20), torch.full((40,), 4))
+    exact = crystals_of(model, 40)
+    assert any(a.numbers.tolist() != b.numbers.tolist() for a, b in zip(free, exact, strict=True))
+    model.compile("eager")
+    assert_same(crystals_of(model, 40), exact)
 
 
 # -- files -------------------------------------------------------------------------------------------------------------
