@@ -123,12 +123,13 @@ class Agreement(nn.Module):
         parts = elements.shape[1]
         formulas, part_costs = self.formulas[parts - 1, :, :parts], self.part_costs[parts - 1, :, :parts]
         orders = torch.tensor(list(itertools.permutations(range(parts))), device=table.device)  # [P, parts]
-        reduced = formulas[:, orders].flatten(0, 1)  # [F P, parts], FORMULAS each in P orders
+        ordered = formulas[:, orders]  # [F, P, parts]
+        reduced = ordered.flatten(0, 1)  # [F P, parts], FORMULAS each in P orders
         whole = reduced.sum(1).clamp_min(1)
         times = size[:, None] // whole  # [B, F P]
         counts = times[..., None] * reduced
         total = table.reshape(len(table), -1).gather(1, (counts * _digits(table)).sum(-1))
-        alike = (formulas[:, orders][:, :, None] == formulas[:, orders][:, None]).all(-1).sum(-1)  # [F, P]
+        alike = (ordered[:, :, None] == ordered[:, None]).all(-1).sum(-1)  # [F, P]
         distinct = torch.log(len(orders) / alike).flatten()
         prior = self.formula_costs[size, parts - 1].repeat_interleave(len(orders), 1) + distinct
         for j in range(parts):

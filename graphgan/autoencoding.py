@@ -102,10 +102,11 @@ class PriorLoss:
         order = nearest_order(made.values, target, latents.num_atoms)
         target = target.gather(1, order[..., None].expand_as(target))
         squared = (made.values - target).square().sum(-1) * latents.mask
-        held = found.kl() * len(latents)
         if self.mixed and generator.mixture is not None:
             known = generator.mixture.log_density(drawn, latents.num_atoms, latents.condition)
             held = (found.log_density(drawn[:, None])[:, 0] - known).sum()
+        else:
+            held = found.kl() * len(latents)
         error, kl = squared.sum() / atoms, held / atoms
         loss = error / (2 * self.variance) + self.kl_weight * kl
         stats = {"latent_error": error / latents.values.shape[2], "crystal_kl": kl * atoms / len(latents)}

@@ -88,8 +88,8 @@ class NoiseMixture(nn.Module):
         self.means.copy_(means[begins.repeat(-(-components // len(begins)))[:components]])
         narrowest = variances.mean(0).clamp_min(NARROWEST**2)
         self.log_widths.copy_(0.5 * narrowest.log().expand_as(self.log_widths))
+        self.log_weights.zero_()
         of_size = nn.functional.one_hot(sizes, len(self.log_weights)).to(means.dtype)  # [n, N + 1]
-        self.log_weights.copy_((of_size.sum(0)[:, None] + UNSEEN).log().expand_as(self.log_weights))
         for _ in range(ROUNDS):
             self._round(means, variances, sizes, of_size)
 
