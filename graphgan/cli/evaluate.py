@@ -28,6 +28,8 @@ def evaluate(command: Evaluate) -> int:
     from graphgan.sampling import Filters
 
     check_seed(command.seed)
+    if command.n is None and _is_run(Path(command.samples)):
+        raise CommandError(f"{command.samples} is a model: -n 10000 judges as many crystals fresh from it")
     molecules = command.n is None and holds_molecules(command.samples)
     check_options(command, molecules)
     filters = Filters(**dataclasses.asdict(command.keep), table=command.table)
@@ -68,6 +70,11 @@ def evaluate(command: Evaluate) -> int:
     return 0
 
 
+def _is_run(path: Path) -> bool:
+    """Whether this is what `graphgan train` writes, which holds no crystals."""
+    return (path.suffix == ".pt" and path.is_file()) or (path / "checkpoints").is_dir()
+
+
 class _Samples(NamedTuple):
     """What to judge, with names; residuals are those of a model."""
 
@@ -78,9 +85,15 @@ class _Samples(NamedTuple):
 
 def _given(command: Evaluate) -> _Samples:
     """The crystals of a file. What cannot be read was asked for all the same: it stays in every denominator."""
-    from graphgan.data import read
+    from graphgan.data import DataError, read
+    from graphgan.models import find_model
 
-    found = read(command.samples, check=False, progress=True, cache=False)
+    try:
+        found = read(command.samples, check=False, progress=True, cache=False)
+    except DataError as error:
+        if Path(command.samples).exists() or find_model(command.samples) is None:
+            raise
+        raise CommandError(f"{error}; -n 10000 judges crystals of the model of that name") from None
     samples: list[Structure | None] = [*found.structures, *[None] * len(found.skipped)]
     if found.skipped:
         found.write_skipped(command.out / "skipped.csv")

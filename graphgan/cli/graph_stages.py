@@ -45,6 +45,8 @@ TRAINED = {
     "graph": ("generator", "decoder"),
 }
 """Whose averages come out of a stage, as far as a run has them."""
+MEASURED = 2**15
+"""Crystals, evenly spaced in the training set, whose shortest distances are taken for separations."""
 # What a pair of crystals gives that were one before they were encoded and decoded.
 Match = Callable[[GraphTensor, GraphTensor], dict[str, float]]
 
@@ -82,6 +84,9 @@ class GraphStages:
             self._decoder.set_scale(log_metric(self.crystals.lattice), self.crystals.num_atoms)
             if self._decoder.agreement is not None:  # else a set on disk would be read for nothing
                 self._decoder.agreement.learn(self.crystals.all_species(), self.crystals.num_atoms)
+            if self._decoder.separations is not None:
+                rows = torch.linspace(0, len(self.crystals) - 1, min(len(self.crystals), MEASURED)).round().long()
+                self._decoder.separations.learn(self.crystals[some] for some in rows.split(256))
             return self._autoencoder_trainer(rng)
         later = {
             "prior": self._prior_trainer,
@@ -301,7 +306,8 @@ def _arguments(config: Config, encoding: GraphEncoding, condition_dim: int) -> d
         "decoder": species
         | {"latent_dim": auto.latent_dim, "hidden": auto.hidden, "layers": auto.decoder_layers}
         | {"heads": auto.heads, "rounds": auto.rounds}
-        | ({"agreement": auto.agreement, "max_atoms": encoding.max_atoms} if auto.agreement else {}),
+        | ({"agreement": auto.agreement, "max_atoms": encoding.max_atoms} if auto.agreement else {})
+        | ({"separations": auto.separations} if auto.separations else {}),
         "generator": size
         | game
         | {"crystal_noise": latent.crystal_noise, "atom_noise": latent.atom_noise, "num_slots": encoding.max_atoms},

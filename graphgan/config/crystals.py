@@ -51,6 +51,9 @@ class AutoencoderOptions:
     agreement: float = 0.0
     """Atoms of a decoded crystal agree on its formula: weight of what the training set says of formulas; 0 lets every
     atom choose for itself."""
+    separations: float = 0.0
+    """Atoms of a decoded crystal move apart until no two are nearer than their elements are in training crystals, all
+    but this share of them; 0 leaves atoms where averaging puts them."""
     direction_weight: float = 10.0
     """Weight of 1 - cos of the direction errors."""
     lattice_weight: float = 3.0

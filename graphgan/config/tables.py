@@ -35,7 +35,7 @@ _NOT_NEGATIVE = (
     "agreement",
     "least_validity",
 )
-_BELOW_ONE = ("ema_decay", "beta1", "beta2", "dropout")
+_BELOW_ONE = ("separations", "ema_decay", "beta1", "beta2", "dropout")
 _FROM_ZERO = ("threads", "rounds")
 _ANY = ("sign",)
 

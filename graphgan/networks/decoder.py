@@ -14,6 +14,7 @@ from graphgan.graph_tensor import GraphTensor
 from graphgan.latents import Latents, Posterior
 from graphgan.networks.attention import SetTransformer, masked_mean
 from graphgan.reconstruction import positions_from_directions
+from graphgan.separations import Separations
 
 if TYPE_CHECKING:
     from graphgan.networks.encoder import Encoder
@@ -49,7 +50,9 @@ class Decoder(nn.Module):
     sits half a cell away, which in real crystals is most of the time, and learns next to nothing from such pairs.
 
     With `agreement` more than 0, the atoms of a crystal agree on a formula (`graphgan.agreement`) while they are
-    averaged; it is the weight of what the training set says of formulas (`self.agreement.learn`).
+    averaged; it is the weight of what the training set says of formulas (`self.agreement.learn`). With `separations`
+    more than 0, atoms that averaging left too near to one another move apart (`graphgan.separations`); it is the share
+    of training crystals whose shortest distances are not kept (`self.separations.learn`).
     """
 
     log_metric_mean: Tensor
@@ -68,10 +71,12 @@ class Decoder(nn.Module):
         condition_dim: int = 0,
         agreement: float = 0.0,
         max_atoms: int = 0,
+        separations: float = 0.0,
     ) -> None:
         super().__init__()
         self.rounds = rounds
         self.agreement = Agreement(num_species, max_atoms, agreement) if agreement else None
+        self.separations = Separations(num_species, separations) if separations else None
         self.embed = nn.Linear(latent_dim, hidden)
         self.embed_crystal = nn.Linear(1 + condition_dim, hidden)
         self.transformer = SetTransformer(hidden, layers, heads)
@@ -117,13 +122,15 @@ class Decoder(nn.Module):
 
     def average(self, proposal: Proposal, latents: Latents) -> GraphTensor:
         """The graph tensor of a proposal: directions averaged to positions, softmax species, of the formula agreed on
-        where atoms agree."""
+        where atoms agree, and atoms apart where they keep separations."""
         mask, logits = latents.mask, proposal.species_logits
         if self.agreement is not None:
             logits = self.agreement(logits, mask)
         positions = positions_from_directions(proposal.directions, mask, self.rounds)
         species = logits.softmax(-1) * mask[..., None]
         lattice = lattice_from_log_metric(proposal.log_metric)
+        if self.separations is not None:
+            positions = self.separations(positions, logits.argmax(-1), lattice, mask)
         return GraphTensor.from_positions(species, positions, lattice, latents.num_atoms, latents.condition)
 
     def forward(self, latents: Latents) -> GraphTensor:

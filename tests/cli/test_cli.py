@@ -16,6 +16,7 @@ from pymatgen.core import Lattice, Structure
 from graphgan.checkpoint import load_checkpoint, save_checkpoint
 from graphgan.cli import main
 from graphgan.data import read, write_structures
+from graphgan.sampling import load_model
 
 TINY = [
     *("--device", "cpu", "--threads", "1", "--log-every", "1", "--checkpoint-every", "2", "--evaluate-every", "4"),
@@ -174,12 +175,14 @@ def test_all_stages_play(data, tmp_path):
     folder = tmp_path / "run"
     words = ["train", str(data), "--out", str(folder), "--steps", "10", "--quiet", *TINY]
     more = ["--prior.share", "0.5", "--noise.share", "0.5", "--latent.anchor", "0.5", "--graph.share", "0.5"]
-    more += ["--mixture.share", "0.5", "--mixture.components", "3", "--autoencoder.agreement", "1"]
+    more += ["--mixture.share", "0.5", "--mixture.components", "3"]
+    more += ["--autoencoder.agreement", "1", "--autoencoder.separations", "0.1"]
     assert main([*words, *more]) == 0
     rows = log_of(folder)
     assert {r["stage"] for r in rows} == {"autoencoder", "prior", "mixture", "noise", "latent", "graph"}
     assert [r["stage"] for r in rows if "latent_error" in r and "wasserstein" in r] == ["latent"] * 2
     assert main(["sample", str(folder), "-n", "3", "--out", str(tmp_path / "x.csv")]) == 0
+    assert (load_model(folder).decoder.separations.shortest > 1).all()  # Å, of real crystals
 
 
 def test_the_prior_forgives_less_after_a_while(data, tmp_path):

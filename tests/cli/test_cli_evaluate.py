@@ -148,6 +148,19 @@ def test_no_model_or_no_number_is_one_line(words, message, tmp_path, capsys):
     assert message in error_of(["evaluate", *words, "--out", tmp_path / "r"], capsys)
 
 
+def test_a_model_without_a_number_is_told_what_is_missing(tmp_path, capsys, monkeypatch):
+    monkeypatch.delenv("GRAPHGAN_DATA", raising=False)
+    out = ["--out", tmp_path / "r"]
+    (tmp_path / "run" / "checkpoints").mkdir(parents=True)
+    weights = tmp_path / "run" / "checkpoints" / "last.pt"
+    weights.touch()
+    for model in (tmp_path / "run", weights):
+        assert f"{model} is a model: -n 10000 judges" in error_of(["evaluate", model, *out], capsys)
+    line = error_of(["evaluate", "perov-5", *out], capsys)
+    assert "not on this machine" in line and "-n 10000 judges crystals of the model of that name" in line
+    assert "model" not in error_of(["evaluate", "carbon-24", *out], capsys)
+
+
 def test_molecules_have_no_filters(tmp_path, capsys):
     (tmp_path / "m.smi").write_text("CCO\n")
     words = ["evaluate", tmp_path / "m.smi", "--keep.neutral", "--out", tmp_path / "r"]

@@ -55,6 +55,7 @@ def test_an_empty_file_is_the_defaults(tmp_path):
         ("noise: {hidden: 30}", "latent.heads is 4, does not divide noise.hidden 30"),
         ("prior: {halved_after: 0}", "prior.halved_after is 0, expected at least 1"),
         ("autoencoder: {agreement: -1}", "autoencoder.agreement is -1.0, expected 0 or more"),
+        ("autoencoder: {separations: 1}", "autoencoder.separations is 1.0, expected 0 or more and below 1"),
         ("prior: {variance: 0}", "prior.variance is 0.0, expected more than 0"),
         ("latent: {critic_steps: 0}", "latent.critic_steps is 0, expected at least 1"),
         ("latent: {ema_decay: 1}", "latent.ema_decay is 1.0, expected 0 or more and below 1"),

@@ -298,6 +298,18 @@ def test_compiled_models_agree_on_formulas_too():
     assert_same(crystals_of(model, 40), exact)
 
 
+def test_compiled_models_keep_atoms_apart_too_and_residuals_are_of_what_atoms_said():
+    model = toy(sizes=[0, 0, 0, 0, 1, 0], separations=0.1)
+    free, residuals = model.sample_graphs(40, seed=0)
+    model.decoder.separations.shortest.fill_(1.2)
+    apart, again = model.sample_graphs(40, seed=0)
+    assert (apart.directions - free.directions).abs().max() > 0.05
+    assert torch.equal(residuals, again)
+    exact = crystals_of(model, 40)
+    model.compile("eager")
+    assert_same(crystals_of(model, 40), exact)
+
+
 # -- files -------------------------------------------------------------------------------------------------------------
 
 
