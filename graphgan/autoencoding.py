@@ -144,7 +144,7 @@ def reconstruction_errors(
     """The decoded means of a whole set, and what was lost on the way.
 
     species_accuracy (share of atoms), crystal_species_accuracy (share of crystals with every atom right),
-    direction_error (RMS over pairs of different atoms and axes after averaging, fractional), length_error (mean
+    direction_error (RMS over pairs of different atoms and axes of decoded crystals, fractional), length_error (mean
     absolute relative error of lattice lengths).
     """
     decoded = cat([decoder(encoder(real[i : i + batch_size]).latents()) for i in range(0, len(real), batch_size)])

@@ -1,13 +1,14 @@
 """Separations: atoms that averaging left too near to one another move apart, as far as elements do in real crystals.
 
 What atoms say of one another may be a blur of several crystals: nearly all of it right, and here and there two atoms in
-one place. So the averaged positions x move downhill, by gradient descent, to where no two atoms are nearer than their
-elements a and b are in the training set,
+one place. So the averaged positions x move downhill, by gradient descent, towards where no two atoms are nearer than
+their elements a and b are in the training set,
     E(x) = 1/2 Σ over pairs and their images  max(0, r_ab - distance)²,
-and no further: lattice and elements stay, and so does a crystal in which nothing is too near. r_ab is a quantile, over
-the training crystals that have both, of the shortest distance between an a and a b; pairs that are rare there borrow
-from radii fitted to all pairs, r_a + r_b. Minimum separations of pairs of elements, taken from known crystals, are what
-random structure searching begins with: Pickard & Needs (2011), doi:10.1088/0953-8984/23/5/053201.
+as far as the cell has room, and no further: lattice and elements stay, and so does a crystal in which nothing is too
+near. r_ab is a quantile, over the training crystals that have both, of the shortest distance between an a and a b;
+pairs that are rare there borrow from radii fitted to all pairs, r_a + r_b. Minimum separations of pairs of elements,
+taken from known crystals, are what random structure searching begins with: Pickard & Needs (2011),
+doi:10.1088/0953-8984/23/5/053201.
 
 Distances are to the 27 nearest cells. Shapes: positions [B, N, 3] fractional; species [B, N] integers below K; lattice
 [B, 3, 3] with rows in Å; mask [B, N] true for atoms.
@@ -25,7 +26,7 @@ LISTS = 5
 """Lists of neighbours that the descent takes; what still overlaps after the last mostly has no room in its cell."""
 STEPS = 20
 """Of the descent with every list."""
-SKIN = 1.0
+SKIN = 0.5
 """Å beyond their separation at which atoms and images are still on a list."""
 RATE = 0.25
 """Å that each of two atoms moves a step for every Å that they are too near."""
@@ -40,7 +41,7 @@ _COINCIDENT = 1e-6
 class Separations(nn.Module):
     """How near to one another elements may be; learns from a training set without training.
 
-    share  of the training crystals with a pair of elements, those that have it nearer than it may be
+    share  of the training crystals that have both of two elements: in so many, they are nearer than they may be
 
     Buffer: `shortest` [K, K], symmetric, in Å; 0 before `learn`, which moves nothing.
     """
@@ -55,39 +56,47 @@ class Separations(nn.Module):
     def learn(self, batches: Iterable[GraphTensor]) -> None:
         """Take the separations of a training set, given in batches."""
         pairs, distances = zip(*map(shortest_distances, batches), strict=True)
-        self.shortest.copy_(separations(torch.cat(pairs), torch.cat(distances), len(self.shortest), self.share))
+        self.shortest.copy_(found_separations(torch.cat(pairs), torch.cat(distances), len(self.shortest), self.share))
 
-    def forward(self, positions: Tensor, species: Tensor, lattice: Tensor, mask: Tensor) -> Tensor:
-        """The positions of atoms apart, with the gradient of those given. Equivariant to rotation, translation and the
-        order of atoms."""
-        given = positions.detach()
-        return positions + wrap(self.apart(given, species, lattice.detach(), mask) - given)
+    def forward(self, crystals: GraphTensor) -> GraphTensor:
+        """The same crystals with atoms apart, and with the gradients of those given. Equivariant to rotation and the
+        order of atoms; what has nothing too near is the same to the last bit."""
+        kinds, positions = crystals.species.argmax(-1), crystals.directions[:, :, 0].mT
+        moves = self.moves(positions, kinds, crystals.lattice, crystals.mask).to(crystals.directions.dtype)
+        apart = (moves[:, None] - moves[:, :, None]).permute(0, 3, 1, 2)
+        pairs = crystals.mask[:, None, :, None] & crystals.mask[:, None, None, :]
+        return crystals.replace(directions=wrap(crystals.directions + apart * pairs))
 
     @torch.no_grad()
-    def apart(self, positions: Tensor, species: Tensor, lattice: Tensor, mask: Tensor) -> Tensor:
-        """Positions [B, N, 3] at the end of the descent, not wrapped."""
-        num = mask.shape[1]
+    def moves(self, positions: Tensor, species: Tensor, lattice: Tensor, mask: Tensor) -> Tensor:
+        """Fractional coordinates [B, N, 3] from where atoms are to where the descent ends, in float32 or better."""
+        dtype = torch.promote_types(lattice.dtype, torch.float32)
+        positions, lattice, num = positions.to(dtype), lattice.to(dtype), mask.shape[1]
         i, j = torch.triu_indices(num, num, offset=1, device=mask.device)
-        least = self.shortest[species[:, i], species[:, j]] * (mask[:, i] & mask[:, j])  # [B, pairs]
-        cells = image_offsets(lattice.device, lattice.dtype) @ lattice
+        least = (self.shortest[species[:, i], species[:, j]] * (mask[:, i] & mask[:, j])).to(dtype)  # [B, pairs]
+        cells = image_offsets(lattice.device, dtype) @ lattice
         inverse = torch.linalg.inv_ex(lattice).inverse  # of a flat cell too: sampling goes on, and gives no crystal
-        atoms = positions @ lattice
+        atoms = start = positions @ lattice
         for _ in range(LISTS):
             # Few of all pairs and images can meet in the next steps: a list of m of them, as in molecular dynamics.
             across = atoms[:, j] - atoms[:, i]
             between = wrap(across @ inverse) @ lattice
-            reach = torch.where(least > 0, least + SKIN, 0.0)[..., None]
-            batch, pair, image = (distances_to_images(between, cells) < reach).nonzero().unbind(1)
-            image_of = (between - across)[batch, pair] + cells[batch, image]  # [m, 3] in Å
+            distances = distances_to_images(between, cells)
+            crowded = (distances < least[..., None]).any(2).any(1)
+            reach = torch.where(crowded[:, None] & (least > 0), least + SKIN, 0.0)
+            batch, pair, image = (distances < reach[..., None]).nonzero().unbind(1)
+            if not len(batch):
+                break
+            image_of = ((between - across)[batch, pair] + cells[batch, image]).mT.contiguous()
             first, second, near = batch * num + i[pair], batch * num + j[pair], least[batch, pair]
-            flat = atoms.flatten(0, 1)
+            flat = atoms.flatten(0, 1).mT.contiguous()  # [3, B N]: rows of three are slow to gather and to add to
             for _ in range(STEPS):
-                vector = flat[second] - flat[first] + image_of
-                distance = torch.linalg.vector_norm(vector, dim=-1).clamp_min(_COINCIDENT)
-                push = (near / distance - 1).clamp_min(0)[:, None] * vector
-                flat = flat.index_add(0, second, push, alpha=RATE).index_add(0, first, push, alpha=-RATE)
-            atoms = flat.view_as(atoms)
-        return atoms @ inverse
+                vector = flat.index_select(1, second) - flat.index_select(1, first) + image_of  # [3, m] in Å
+                distance = vector.square().sum(0).sqrt().clamp_min(_COINCIDENT)
+                push = RATE * (near / distance - 1).clamp_min(0) * vector
+                flat = flat.index_add(1, second, push).index_add(1, first, push, alpha=-1)
+            atoms = flat.mT.view_as(atoms)
+        return (atoms - start) @ inverse
 
 
 def distances_to_images(between: Tensor, images: Tensor) -> Tensor:
@@ -114,7 +123,7 @@ def shortest_distances(crystals: GraphTensor) -> tuple[Tensor, Tensor]:
     return found.nonzero()[:, 1].cpu(), table[found].cpu()
 
 
-def separations(pairs: Tensor, distances: Tensor, num_species: int, share: float) -> Tensor:
+def found_separations(pairs: Tensor, distances: Tensor, num_species: int, share: float) -> Tensor:
     """Separations [K, K] in Å of distances [m] by pair of elements a K + b, a <= b [m]: the quantile `share` of each,
     with BORROWED crystals of what the radii of its elements add up to.
 

@@ -22,14 +22,15 @@ if TYPE_CHECKING:
 
 def evaluate(command: Evaluate) -> int:
     """`graphgan evaluate`."""
+    if command.n is None and _is_run(Path(command.samples).expanduser()):
+        how = "sample first, or give -n for crystals fresh from it"
+        raise CommandError(f"{command.samples} is a model and holds no samples: {how}")
     from graphgan.data.molecule_files import holds_molecules
     from graphgan.report import evaluate as evaluate_structures
     from graphgan.report.filtering import with_filtered
     from graphgan.sampling import Filters
 
     check_seed(command.seed)
-    if command.n is None and _is_run(Path(command.samples)):
-        raise CommandError(f"{command.samples} is a model: -n 10000 judges as many crystals fresh from it")
     molecules = command.n is None and holds_molecules(command.samples)
     check_options(command, molecules)
     filters = Filters(**dataclasses.asdict(command.keep), table=command.table)
@@ -93,7 +94,7 @@ def _given(command: Evaluate) -> _Samples:
     except DataError as error:
         if Path(command.samples).exists() or find_model(command.samples) is None:
             raise
-        raise CommandError(f"{error}; -n 10000 judges crystals of the model of that name") from None
+        raise CommandError(f"{error}; give -n for crystals of the model of that name") from None
     samples: list[Structure | None] = [*found.structures, *[None] * len(found.skipped)]
     if found.skipped:
         found.write_skipped(command.out / "skipped.csv")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -46,7 +46,7 @@ TRAINED = {
 }
 """Whose averages come out of a stage, as far as a run has them."""
 MEASURED = 2**15
-"""Crystals, evenly spaced in the training set, whose shortest distances are taken for separations."""
+"""Crystals of the training set, at most, whose shortest distances are taken for separations."""
 # What a pair of crystals gives that were one before they were encoded and decoded.
 Match = Callable[[GraphTensor, GraphTensor], dict[str, float]]
 
@@ -85,8 +85,7 @@ class GraphStages:
             if self._decoder.agreement is not None:  # else a set on disk would be read for nothing
                 self._decoder.agreement.learn(self.crystals.all_species(), self.crystals.num_atoms)
             if self._decoder.separations is not None:
-                rows = torch.linspace(0, len(self.crystals) - 1, min(len(self.crystals), MEASURED)).round().long()
-                self._decoder.separations.learn(self.crystals[some] for some in rows.split(256))
+                self._decoder.separations.learn(_measured(self.crystals))
             return self._autoencoder_trainer(rng)
         later = {
             "prior": self._prior_trainer,
@@ -330,6 +329,13 @@ def _arguments(config: Config, encoding: GraphEncoding, condition_dim: int) -> d
             "condition_dim": 1 + condition_dim,
         }
     return arguments
+
+
+def _measured(crystals: CrystalSet) -> Iterator[GraphTensor]:
+    """Crystals, evenly spaced in the set, whose shortest distances are taken, in batches of so many pairs of atoms."""
+    count = min(len(crystals), MEASURED)
+    rows = torch.arange(count) * len(crystals) // count
+    return (crystals[some] for some in rows.split(max(1, 2**17 // crystals.max_atoms**2)))
 
 
 def _of_size(size: Tensor) -> tuple[Tensor, Tensor | None]:

@@ -52,8 +52,8 @@ class AutoencoderOptions:
     """Atoms of a decoded crystal agree on its formula: weight of what the training set says of formulas; 0 lets every
     atom choose for itself."""
     separations: float = 0.0
-    """Atoms of a decoded crystal move apart until no two are nearer than their elements are in training crystals, all
-    but this share of them; 0 leaves atoms where averaging puts them."""
+    """Atoms of a decoded crystal that are too near to one another move apart: nearer than their elements are in all but
+    this share of the training crystals that have both. 0 leaves atoms where averaging puts them."""
     direction_weight: float = 10.0
     """Weight of 1 - cos of the direction errors."""
     lattice_weight: float = 3.0

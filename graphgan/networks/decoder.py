@@ -52,7 +52,7 @@ class Decoder(nn.Module):
     With `agreement` more than 0, the atoms of a crystal agree on a formula (`graphgan.agreement`) while they are
     averaged; it is the weight of what the training set says of formulas (`self.agreement.learn`). With `separations`
     more than 0, atoms that averaging left too near to one another move apart (`graphgan.separations`); it is the share
-    of training crystals whose shortest distances are not kept (`self.separations.learn`).
+    of training crystals in which elements are nearer than they may be (`self.separations.learn`).
     """
 
     log_metric_mean: Tensor
@@ -122,19 +122,21 @@ class Decoder(nn.Module):
 
     def average(self, proposal: Proposal, latents: Latents) -> GraphTensor:
         """The graph tensor of a proposal: directions averaged to positions, softmax species, of the formula agreed on
-        where atoms agree, and atoms apart where they keep separations."""
+        where atoms agree."""
         mask, logits = latents.mask, proposal.species_logits
         if self.agreement is not None:
             logits = self.agreement(logits, mask)
         positions = positions_from_directions(proposal.directions, mask, self.rounds)
         species = logits.softmax(-1) * mask[..., None]
         lattice = lattice_from_log_metric(proposal.log_metric)
-        if self.separations is not None:
-            positions = self.separations(positions, logits.argmax(-1), lattice, mask)
         return GraphTensor.from_positions(species, positions, lattice, latents.num_atoms, latents.condition)
 
+    def settle(self, crystals: GraphTensor) -> GraphTensor:
+        """The same crystals, with atoms apart where they keep separations."""
+        return crystals if self.separations is None else self.separations(crystals)
+
     def forward(self, latents: Latents) -> GraphTensor:
-        return self.average(self.propose(latents), latents)
+        return self.settle(self.average(self.propose(latents), latents))
 
 
 def _log_size(num_atoms: Tensor, dtype: torch.dtype) -> Tensor:

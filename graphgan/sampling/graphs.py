@@ -13,9 +13,9 @@ from torch import Tensor, nn
 from graphgan.data.crystals import Crystal, atomic_number
 from graphgan.encodings import GraphEncoding
 from graphgan.encodings.arrays import to_crystals
+from graphgan.geometry import wrap
 from graphgan.graph_tensor import GraphTensor, cat
 from graphgan.networks import Decoder, Generator, Noise
-from graphgan.reconstruction import consistency
 from graphgan.sampling.rows import BLOCK, Draw
 from graphgan.sampling.sampler import Precision, Request, Sampler, Wishes
 
@@ -99,7 +99,7 @@ class Model(Sampler):
         if (agreement := self.decoder.agreement) is not None:
             agreement.deal = torch.compiler.disable(agreement.deal)  # type: ignore[method-assign]
         if (separations := self.decoder.separations) is not None:
-            separations.apart = torch.compiler.disable(separations.apart)  # type: ignore[method-assign]
+            separations.moves = torch.compiler.disable(separations.moves)  # type: ignore[method-assign]
         self._compiled = torch.compile(self._network_pass, dynamic=True, backend=backend)
 
     # -- how they are made ---------------------------------------------------------------------------------------------
@@ -138,11 +138,13 @@ class Model(Sampler):
         return torch.from_numpy(counts), Noise(of_crystals, of_atoms, slots)
 
     def _one_pass(self, noise: Noise, num_atoms: Tensor, condition: Tensor | None) -> tuple[GraphTensor, Tensor]:
-        """Crystals of one size, and their consistency residuals [B]."""
-        return (self._compiled or self._network_pass)(noise, num_atoms, condition)
+        """Crystals of one size, and how far their directions were from being differences of positions [B]."""
+        crystals, difference = (self._compiled or self._network_pass)(noise, num_atoms, condition)
+        size = noise.atoms.shape[1]
+        return crystals, (difference.square().sum((1, 2, 3)) / max(1, 3 * size * (size - 1))).sqrt()
 
     def _network_pass(self, noise: Noise, num_atoms: Tensor, condition: Tensor | None) -> tuple[GraphTensor, Tensor]:
-        """Crystals, and how far the directions they were averaged from are from being differences of positions [B]."""
+        """Crystals, and what averaging changed in their directions [B, 3, N, N]."""
         with torch.autocast(num_atoms.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
             latents = self.generator(noise, num_atoms, condition)
             proposal = self.decoder.propose(latents)
@@ -153,8 +155,8 @@ class Model(Sampler):
                 phases=proposal.phases.float(),
                 log_metric=proposal.log_metric.float(),
             )
-        crystals = self.decoder.average(proposal, latents)
-        return crystals, consistency(proposal.directions, latents.mask, self.decoder.rounds)
+        averaged = self.decoder.average(proposal, latents)
+        return self.decoder.settle(averaged), wrap(proposal.directions - averaged.directions)
 
     def _crystals(self, passes: list[Pass]) -> list[Crystal | None]:
         """The crystals of a chunk in order. What the first atom sees are positions: averaged directions agree."""

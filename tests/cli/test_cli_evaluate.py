@@ -155,9 +155,9 @@ def test_a_model_without_a_number_is_told_what_is_missing(tmp_path, capsys, monk
     weights = tmp_path / "run" / "checkpoints" / "last.pt"
     weights.touch()
     for model in (tmp_path / "run", weights):
-        assert f"{model} is a model: -n 10000 judges" in error_of(["evaluate", model, *out], capsys)
+        assert f"{model} is a model and holds no samples" in error_of(["evaluate", model, *out], capsys)
     line = error_of(["evaluate", "perov-5", *out], capsys)
-    assert "not on this machine" in line and "-n 10000 judges crystals of the model of that name" in line
+    assert "not on this machine" in line and "give -n for crystals of the model of that name" in line
     assert "model" not in error_of(["evaluate", "carbon-24", *out], capsys)
 
 

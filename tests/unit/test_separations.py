@@ -9,7 +9,7 @@ from graphgan.geometry import wrap
 from graphgan.graph_tensor import GraphTensor, atom_mask
 from graphgan.latents import Latents
 from graphgan.networks import Decoder
-from graphgan.separations import BORROWED, FITTED, Separations, separations, shortest_distances
+from graphgan.separations import BORROWED, FITTED, SKIN, Separations, found_separations, shortest_distances
 
 BOX = 10 * torch.eye(3)[None]
 
@@ -35,17 +35,21 @@ def apart(made, positions, species=None, lattice=BOX, num_atoms=None):
     count = positions.shape[1]
     species = torch.zeros(1, count, dtype=torch.int64) if species is None else torch.tensor([species])
     mask = atom_mask(torch.tensor([num_atoms or count]), count)
-    return made(positions, species, lattice, mask)
+    return moved(made, positions, species, lattice, mask)
 
 
-def shortest(positions, lattice, own=False):
+def moved(made, positions, species, lattice, mask):
+    return positions + made.moves(positions, species, lattice, mask)
+
+
+def shortest(positions, lattice):
     """Shortest distance between different atoms [N, N], from 5 x 5 x 5 cells."""
     steps = torch.arange(-2.0, 3.0)
     images = torch.cartesian_prod(steps, steps, steps)
     found = torch.linalg.vector_norm(
         (positions[None] - positions[:, None])[:, :, None] @ lattice + images @ lattice, dim=-1
     )
-    return found.amin(-1) + (0 if own else torch.diag(torch.full((len(positions),), torch.inf)))
+    return found.amin(-1) + torch.diag(torch.full((len(positions),), torch.inf))
 
 
 # -- what is learned ---------------------------------------------------------------------------------------------------
@@ -70,15 +74,17 @@ def test_shortest_distances_look_into_neighbouring_cells():
 def test_a_pair_that_many_crystals_have_gets_its_quantile():
     """Of 1001 distances 1.000 ... 2.000, a tenth are below 1.1; one element alone fits its radius exactly."""
     distances = torch.linspace(1, 2, 1001)[torch.randperm(1001, generator=torch.Generator().manual_seed(0))]
-    found = separations(torch.zeros(1001, dtype=torch.int64), distances, 1, 0.1)
+    found = found_separations(torch.zeros(1001, dtype=torch.int64), distances, 1, 0.1)
     assert found.tolist() == [[pytest.approx(1.1, rel=1e-5)]]
-    assert separations(torch.tensor([0, 0]), torch.tensor([3.0, 1.0]), 1, 0.25).item() == pytest.approx(1.5, rel=1e-5)
+    assert found_separations(torch.tensor([0, 0]), torch.tensor([3.0, 1.0]), 1, 0.25).item() == pytest.approx(
+        1.5, rel=1e-5
+    )
 
 
 def test_radii_stand_in_for_pairs_that_nobody_has_seen():
     """Radii 0.5, 1 and 1.5 Å, of which 0 and 2 were never seen together."""
     pairs, distances = torch.tensor([0, 1, 4, 5, 8]), torch.tensor([1.0, 1.5, 2.0, 2.5, 3.0])
-    found = separations(pairs, distances, 3, 0.1)
+    found = found_separations(pairs, distances, 3, 0.1)
     expected = torch.tensor([[1.0, 1.5, 2.0], [1.5, 2.0, 2.5], [2.0, 2.5, 3.0]])
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=0)
 
@@ -88,11 +94,25 @@ def test_rare_pairs_borrow_and_frequent_ones_hardly():
     for count in (5, 5000):
         pairs = torch.tensor([0] * count + [1] * count + [3] * count)
         distances = torch.tensor([2.0] * count + [3.0] * count + [2.0] * count)
-        found = separations(pairs, distances, 2, 0.1)
+        found = found_separations(pairs, distances, 2, 0.1)
         # Least squares of r0 + r0 = 2, r0 + r1 = 3, r1 + r1 = 2, equally often: both radii 7/6. A tenth of the
         # distances are not more than 6/7 of their sums.
         assert found[0, 1].item() == pytest.approx((count * 3 + BORROWED * 2) / (count + BORROWED), rel=1e-4)
-    assert FITTED < 5000
+
+
+def test_a_pair_counts_for_radii_as_often_as_seen_but_no_more_than_fifty_times():
+    """The same with 100 crystals of the first pair, 25 of the others: weights 50, 25, 25 give
+    4 · 50 r0 + 25 (r0 + r1) = 2 · 50 · 2 + 25 · 3 and 25 (r0 + r1) + 4 · 25 r1 = 25 · 3 + 2 · 25 · 2."""
+    assert FITTED == 50
+    r0, r1 = torch.linalg.solve(torch.tensor([[225.0, 25.0], [25.0, 125.0]]), torch.tensor([275.0, 175.0])).tolist()
+    pairs, distances = (
+        torch.tensor([0] * 100 + [1] * 25 + [3] * 25),
+        torch.tensor([2.0] * 100 + [3.0] * 25 + [2.0] * 25),
+    )
+    found = found_separations(pairs, distances, 2, 0.1)
+    # The nearest in units of their sums are the last 25, a sixth of all.
+    assert 1 / r1 < 1 / r0 < 3 / (r0 + r1)
+    assert found[0, 1].item() == pytest.approx((25 * 3 + BORROWED * (r0 + r1) / r1) / (25 + BORROWED), rel=1e-4)
 
 
 def test_radii_are_of_the_nearest_tenth_where_every_pair_is_seen_once():
@@ -100,7 +120,7 @@ def test_radii_are_of_the_nearest_tenth_where_every_pair_is_seen_once():
     is, all of them together do."""
     distances = torch.linspace(1.5, 2.5, 55)[torch.randperm(55, generator=torch.Generator().manual_seed(1))]
     a, b = torch.triu_indices(10, 10)
-    found = separations(10 * a + b, distances, 10, 0.1)
+    found = found_separations(10 * a + b, distances, 10, 0.1)
     fitted = ((1 + BORROWED) * found[a, b] - distances) / BORROWED  # without the crystal that each has
     assert 0.05 < (distances < fitted).float().mean() < 0.15
 
@@ -142,24 +162,57 @@ def test_atoms_meet_across_the_border_of_the_cell():
 
 def test_what_is_far_enough_stays():
     given = torch.tensor([[0.1, 0.2, 0.3], [0.31, 0.2, 0.3], [0.7, 0.7, 0.7]])
-    torch.testing.assert_close(apart(keeping([[2.0]]), given)[0], given, rtol=0, atol=1e-6)
+    assert torch.equal(apart(keeping([[2.0]]), given)[0], given)
     fresh = apart(Separations(1, 0.1), given)  # has learned nothing
-    torch.testing.assert_close(fresh[0], given, rtol=0, atol=1e-6)
+    assert torch.equal(fresh[0], given)
 
 
 def test_an_atom_between_its_neighbours_images_stays_there():
     """Caesium chloride with too small a cell: eight neighbours push alike, and nobody can give way."""
     given = torch.tensor([[0.0, 0.0, 0.0], [0.5, 0.5, 0.5]])
-    moved = apart(keeping([[3.0]]), given, lattice=2.5 * torch.eye(3)[None])[0]
-    torch.testing.assert_close(wrap(moved - given), torch.zeros(2, 3), rtol=0, atol=1e-4)
+    found = apart(keeping([[3.0]]), given, lattice=2.5 * torch.eye(3)[None])[0]
+    torch.testing.assert_close(wrap(found - given), torch.zeros(2, 3), rtol=0, atol=1e-4)
 
 
-def test_coincident_atoms_and_flat_cells_stop_nothing():
-    given = torch.full((2, 3), 0.25)
-    torch.testing.assert_close(apart(keeping([[2.0]]), given)[0], given)
-    flat = BOX.clone()
-    flat[0, 2] = 0
-    assert apart(keeping([[2.0]]), given, lattice=flat).shape == (1, 2, 3)
+def test_an_atom_that_is_pushed_meets_others_on_its_way():
+    """Five atoms in a row, the first two nearly in one place: the last is far beyond the first list of the others, and
+    moves in the end."""
+    x = torch.full((5, 3), 0.5)
+    x[:, 0] = torch.tensor([0.20, 0.2001, 0.40, 0.60, 0.80])
+    found = 10 * apart(keeping([[2.0]]), x)[0, :, 0]
+    assert (x[4, 0] - x[1, 0]) * 10 > 2.0 + SKIN
+    assert found[4] > 8.1
+    assert (found[1:] - found[:-1]).min() > 1.8
+    assert found[0] < 1.2
+
+
+def test_what_cannot_move_stops_nothing():
+    """Coincident atoms, a flat cell and a cell of no numbers, beside a crystal that is as it is alone."""
+    x = torch.full((4, 2, 3), 0.25)
+    x[1:, 1, 0] = 0.3
+    lattice = BOX.repeat(4, 1, 1)
+    lattice[1, 2], lattice[2, 0] = 0, torch.nan
+    found = moved(
+        keeping([[2.0]]), x, torch.zeros(4, 2, dtype=torch.int64), lattice, torch.ones(4, 2, dtype=torch.bool)
+    )
+    assert torch.equal(found[0], x[0])
+    torch.testing.assert_close(found[3], apart(keeping([[2.0]]), x[3])[0])
+    assert 10 * (found[3, 1, 0] - found[3, 0, 0]).item() == pytest.approx(2, abs=1e-4)
+
+
+def test_one_atom_and_no_crystal_are_nothing_to_move():
+    made = keeping([[9.0]])
+    assert torch.equal(apart(made, [[0.1, 0.2, 0.3]])[0], torch.tensor([[0.1, 0.2, 0.3]]))
+    nothing = torch.zeros(0, 4, 3)
+    assert moved(made, nothing, nothing[..., 0].long(), torch.zeros(0, 3, 3), nothing[..., 0].bool()).shape == (0, 4, 3)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+def test_precision_is_that_of_the_crystals_or_float32(dtype):
+    crystal = crystals_of([0, 0], [[0.30, 0.5, 0.5], [0.35, 0.5, 0.5]], BOX, kinds=1).to(dtype=dtype)
+    found = keeping([[2.0]])(crystal)
+    assert found.directions.dtype == dtype
+    assert found.directions[0, 0, 0, 1].item() == pytest.approx(0.2, abs=1e-3)
 
 
 def test_a_gas_with_room_has_no_overlap_left():
@@ -169,9 +222,9 @@ def test_a_gas_with_room_has_no_overlap_left():
     lattice = 6.2 * torch.eye(3) + torch.randn(12, 3, 3, generator=rng) * 0.7
     given, species = torch.rand(12, 12, 3, generator=rng), torch.randint(2, (12, 12), generator=rng)
     made = keeping(table.tolist())
-    moved = made(given, species, lattice, torch.ones(12, 12, dtype=torch.bool))
+    found = moved(made, given, species, lattice, torch.ones(12, 12, dtype=torch.bool))
     before, after = [], []
-    for x, y, kind, cell in zip(given, moved, species, lattice, strict=True):
+    for x, y, kind, cell in zip(given, found, species, lattice, strict=True):
         least = table[kind[:, None], kind]
         before.append((least - shortest(x, cell)).max())
         after.append((least - shortest(y, cell)).max())
@@ -199,36 +252,46 @@ def same(found, expected):
 
 def test_order_translation_and_periodic_images_do_not_matter(crowd):
     x, species, lattice = crowd
-    expected = MADE(x, species, lattice, ALL)
+    expected = moved(MADE, x, species, lattice, ALL)
     assert wrap(expected - x).abs().max() > 0.02
     order = torch.tensor([3, 0, 5, 1, 4, 2])
-    same(MADE(x[:, order], species[:, order], lattice, ALL), expected[:, order])
+    same(moved(MADE, x[:, order], species[:, order], lattice, ALL), expected[:, order])
     shift = torch.tensor([0.37, -0.21, 0.55])
-    same(MADE(x + shift, species, lattice, ALL), expected + shift)
-    same(MADE(x + torch.tensor([1.0, -2.0, 0.0]) * torch.arange(6)[None, :, None], species, lattice, ALL), expected)
+    same(moved(MADE, x + shift, species, lattice, ALL), expected + shift)
+    same(
+        moved(MADE, x + torch.tensor([1.0, -2.0, 0.0]) * torch.arange(6)[None, :, None], species, lattice, ALL),
+        expected,
+    )
 
 
 def test_rotations_do_not_matter(crowd):
     x, species, lattice = crowd
     rotation = torch.linalg.qr(torch.randn(3, 3, generator=torch.Generator().manual_seed(1))).Q
-    same(MADE(x, species, lattice @ rotation, ALL), MADE(x, species, lattice, ALL))
+    same(moved(MADE, x, species, lattice @ rotation, ALL), moved(MADE, x, species, lattice, ALL))
 
 
 def test_padding_neither_pushes_nor_moves(crowd):
     x, species, lattice = crowd
-    padded = MADE(torch.cat([x, x[:, :2]], 1), torch.cat([species, species[:, :2]], 1), lattice, atom_mask(
-        torch.tensor([6]), 8
-    ))  # fmt: skip
-    same(padded[:, :6], MADE(x, species, lattice, ALL))
-    same(padded[:, 6:], x[:, :2])
+    more, kinds = torch.cat([x, x[:, :2]], 1), torch.cat([species, species[:, :2]], 1)
+    found = moved(MADE, more, kinds, lattice, atom_mask(torch.tensor([6]), 8))
+    same(found[:, :6], moved(MADE, x, species, lattice, ALL))
+    assert torch.equal(found[:, 6:], x[:, :2])
 
 
-def test_gradients_are_those_of_the_averaged_positions(crowd):
+def test_a_crystal_moves_as_its_positions_do_and_gradients_pass(crowd):
     x, species, lattice = crowd
-    x = x.clone().requires_grad_()
-    weight = torch.randn(1, 6, 3, generator=torch.Generator().manual_seed(2))
-    (MADE(x, species, lattice, ALL) * weight).sum().backward()
-    torch.testing.assert_close(x.grad, weight)
+    x, species = torch.cat([x, x[:, :2]], 1), torch.cat([species, species[:, :2]], 1)
+    one_hot = torch.nn.functional.one_hot(species, 2).float() * atom_mask(torch.tensor([6]), 8)[..., None]
+    crystal = GraphTensor.from_positions(one_hot, x, lattice, torch.tensor([6]))
+    found = MADE(crystal)
+    expected = MADE.moves(x, species, lattice, crystal.mask) + x
+    wanted = GraphTensor.from_positions(one_hot, expected, lattice, torch.tensor([6])).directions
+    same(found.directions, wanted)
+    assert (found.directions[:, :, 6:] == 0).all() and (found.directions[..., 6:] == 0).all()
+    given = crystal.directions.clone().requires_grad_()
+    weight = torch.randn(1, 3, 8, 8, generator=torch.Generator().manual_seed(2))
+    (MADE(crystal.replace(directions=given)).directions * weight).sum().backward()
+    torch.testing.assert_close(given.grad, weight)
 
 
 # -- in a decoder ------------------------------------------------------------------------------------------------------
@@ -245,7 +308,7 @@ def test_a_decoder_keeps_atoms_apart():
     latents = Latents(values=torch.randn(5, 6, 4), num_atoms=torch.tensor([2, 3, 4, 5, 6]))
     with torch.no_grad():
         plain = without(latents)
-        torch.testing.assert_close(with_(latents).directions, plain.directions, rtol=0, atol=1e-5)
+        assert torch.equal(with_(latents).directions, plain.directions)
         with_.separations.shortest.fill_(1.7)
         crystals = with_(latents)
     assert torch.equal(crystals.species, plain.species) and torch.equal(crystals.lattice, plain.lattice)
