@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from graphgan.geometry import image_offsets, wrap
 from graphgan.graph_tensor import GraphTensor
+from graphgan.reconstruction import directions_from_positions
 
 LISTS = 5
 """Lists of neighbours that the descent takes; what still overlaps after the last mostly has no room in its cell."""
@@ -63,9 +64,7 @@ class Separations(nn.Module):
         order of atoms; what has nothing too near is the same to the last bit."""
         kinds, positions = crystals.species.argmax(-1), crystals.directions[:, :, 0].mT
         moves = self.moves(positions, kinds, crystals.lattice, crystals.mask).to(crystals.directions.dtype)
-        apart = (moves[:, None] - moves[:, :, None]).permute(0, 3, 1, 2)
-        pairs = crystals.mask[:, None, :, None] & crystals.mask[:, None, None, :]
-        return crystals.replace(directions=wrap(crystals.directions + apart * pairs))
+        return crystals.replace(directions=wrap(crystals.directions + directions_from_positions(moves, crystals.mask)))
 
     @torch.no_grad()
     def moves(self, positions: Tensor, species: Tensor, lattice: Tensor, mask: Tensor) -> Tensor:
